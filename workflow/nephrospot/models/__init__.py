@@ -1,0 +1,38 @@
+"""Segmentation methods by name: ``build`` makes one, ``load`` fills it with weights, ``save`` writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nephrospot.errors import InputError, did_you_mean
+from nephrospot.models.method import SCALE_CODES, TISSUES, Method, scale_id, tissue_id
+from nephrospot.models.omniseg import OmniSeg
+from nephrospot.models.unets import MultiUNet
+
+NETWORKS: dict[str, Callable[..., Method]] = {
+    "omni-seg": lambda **options: OmniSeg(scale_aware=True, **options),
+    "omni-seg-class": lambda **options: OmniSeg(scale_aware=False, **options),
+    "multi-unet": MultiUNet,
+}
+
+__all__ = ["NETWORKS", "SCALE_CODES", "TISSUES", "Method", "build", "scale_id", "tissue_id"]
+
+
+def build(network: str, **options) -> Method:
+    """Make a method with fresh weights.
+
+    Parameters
+    ----------
+    network
+        A key of ``NETWORKS``: "omni-seg" (scale-aware), "omni-seg-class" (class-aware), "multi-unet".
+    options
+        ``width`` (channels of the first stage) makes a small version.
+
+    Raises
+    ------
+    InputError
+        For an unknown name.
+    """
+    if network not in NETWORKS:
+        raise InputError(f"network {network!r} is unknown; {did_you_mean(network, NETWORKS)}")
+    return NETWORKS[network](**options)

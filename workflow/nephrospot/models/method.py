@@ -1,0 +1,71 @@
+"""What every segmentation method has in common: tissues, scale codes, and one way to be called.
+
+A method is a torch module. It is trained through ``forward`` (one tissue and one scale code for
+each image) and read through ``margins`` (all tissues of a magnification from one pass).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+# Order and codes of the official task and scale vectors (Omni-Seg, folder names of the training data).
+TISSUES = ("DT", "PT", "CAP", "TUFT", "VES", "PTC")
+SCALE_CODES = (5, 10, 20, 40)
+
+
+def tissue_id(tissue: str) -> int:
+    """Index of a tissue in the task vector: DT 0, PT 1, CAP 2, TUFT 3, VES 4, PTC 5."""
+    return TISSUES.index(tissue)
+
+
+def scale_id(scale_code: int) -> int:
+    """Index of a scale code in the scale vector: 5× 0, 10× 1, 20× 2, 40× 3."""
+    return SCALE_CODES.index(scale_code)
+
+
+class Method(nn.Module):
+    """Base of all methods.
+
+    Subclasses define ``forward`` and, where one pass can serve several tissues, ``margins``.
+    ``stride`` is the number that the image's height and width must be a multiple of.
+    """
+
+    stride = 16
+
+    def forward(self, images: Tensor, tissue_ids: Tensor, scale_ids: Tensor) -> Tensor:
+        """Logits of background and foreground.
+
+        Parameters
+        ----------
+        images : float (N, 3, H, W), RGB in 0..1
+        tissue_ids, scale_ids : integers (N,), what to look for in each image and at which scale code
+
+        Returns
+        -------
+        float (N, 2, H, W)
+        """
+        raise NotImplementedError
+
+    def margins(self, images: Tensor, readings: Sequence[tuple[int, int]]) -> Tensor:
+        """Foreground minus background logit for several (tissue id, scale id) on the same images.
+
+        Returns
+        -------
+        float32 (N, len(readings), H, W); above zero where arg-max says foreground.
+        """
+        n = images.shape[0]
+        margins = []
+        for tissue, scale in readings:
+            ids = [torch.full((n,), value, device=images.device) for value in (tissue, scale)]
+            logits = self(images, *ids).float()
+            margins.append(logits[:, 1] - logits[:, 0])
+        return torch.stack(margins, dim=1)
+
+    def check_size(self, images: Tensor) -> None:
+        """Raise ValueError where height or width isn't a multiple of ``stride``."""
+        height, width = images.shape[-2:]
+        if height % self.stride or width % self.stride:
+            raise ValueError(f"image of {height}×{width} px: both must be multiples of {self.stride}.")

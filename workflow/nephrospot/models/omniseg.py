@@ -1,0 +1,167 @@
+"""Omni-Seg: one residual U-Net whose last three 1×1 layers are written anew for each tissue and scale.
+
+Two controllers: class-aware (Deng et al., MIDL 2022) and scale-aware (Deng et al., IEEE TBME 2023,
+equations 1–4). Tensor names are the official ones, so official checkpoints load as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nephrospot.models.method import SCALE_CODES, TISSUES, Method
+
+HEAD_CHANNELS = 8
+# Three 1×1 layers 8→8→8→2, weights first, then their biases: the order in the controller's output.
+HEAD_SIZES = (64, 64, 16, 8, 8, 2)
+
+
+def _norm_relu(channels: int, groups: int) -> list[nn.Module]:
+    return [nn.GroupNorm(groups, channels), nn.ReLU(inplace=True)]
+
+
+class Block(nn.Module):
+    """Pre-activation residual block; the shortcut has a norm of its own and takes the raw input."""
+
+    def __init__(self, inputs: int, outputs: int, groups: int, stride: int = 1, project: bool | None = None) -> None:
+        super().__init__()
+        self.gn1 = nn.GroupNorm(groups, inputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+        self.gn2 = nn.GroupNorm(groups, outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        project = (stride != 1 or inputs != outputs) if project is None else project
+        self.downsample = (
+            nn.Sequential(*_norm_relu(inputs, groups), nn.Conv2d(inputs, outputs, 1, stride, bias=False))
+            if project
+            else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv1(F.relu(self.gn1(x)))
+        y = self.conv2(F.relu(self.gn2(y)))
+        return y + (x if self.downsample is None else self.downsample(x))
+
+
+class OmniSeg(Method):
+    """Residual U-Net with a dynamic head.
+
+    Parameters
+    ----------
+    scale_aware
+        True for the journal's controller (tissue × scale), False for the conference's (tissue alone).
+    width
+        Channels of the first stage: 32 is the published network (6,986,122 and 6,033,238 parameters),
+        less makes a small one with as many channels in a norm's group.
+    """
+
+    def __init__(self, scale_aware: bool = True, width: int = 32) -> None:
+        super().__init__()
+        if width % 4:
+            raise ValueError(f"width is {width}; it must be a multiple of 4.")
+        self.scale_aware, self.width = scale_aware, width
+        w, g = width, min(16, width // 2)
+
+        def stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
+            first = Block(inputs, outputs, g, stride)
+            return nn.Sequential(first, *(Block(outputs, outputs, g) for _ in range(blocks - 1)))
+
+        self.conv1 = nn.Conv2d(3, w, 3, padding=1, bias=False)
+        # The official class carries four layers that its forward never calls; without them an
+        # official checkpoint would have keys too many.
+        self.add_0 = nn.Sequential(Block(w, w, g, project=True))
+        self.add_1 = nn.Sequential(Block(w, w, g, project=True))
+        self.layer0 = stage(w, w, 1, 1)
+        self.layer1 = stage(w, 2 * w, 2, 2)
+        self.layer2 = stage(2 * w, 4 * w, 2, 2)
+        self.layer3 = stage(4 * w, 8 * w, 2, 2)
+        self.layer4 = stage(8 * w, 8 * w, 2, 2)
+        self.fusionConv = nn.Sequential(*_norm_relu(8 * w, g), nn.Conv2d(8 * w, 8 * w, 1, bias=False))
+        self.x8_resb = stage(8 * w, 4 * w, 1, 1)
+        self.x4_resb = stage(4 * w, 2 * w, 1, 1)
+        self.x2_resb = stage(2 * w, w, 1, 1)
+        self.x1_resb = stage(w, w, 1, 1)
+        self.x1_resb_add0 = stage(w, w, 1, 1)
+        self.x1_resb_add1 = stage(w, w, 1, 1)
+        self.precls_conv = nn.Sequential(*_norm_relu(w, g), nn.Conv2d(w, HEAD_CHANNELS, 1))
+        self.GAP = nn.Sequential(*_norm_relu(8 * w, g), nn.AdaptiveAvgPool2d(1))
+        if scale_aware:
+            inputs = 8 * w * len(TISSUES) * len(SCALE_CODES)
+            self.controller_trilinear = nn.Conv2d(inputs, sum(HEAD_SIZES), 1)
+        else:
+            self.controller = nn.Conv2d(8 * w + len(TISSUES), sum(HEAD_SIZES), 1)
+
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The pass that no tissue and no scale enters.
+
+        Returns
+        -------
+        features : (N, 8, H, W)
+        pooled : (N, 8·width), the encoder's global average
+        """
+        self.check_size(images)
+        skip0 = self.layer0(self.conv1(images))  # (N, w, H, W)
+        skip1 = self.layer1(skip0)  # (N, 2w, H/2, W/2)
+        skip2 = self.layer2(skip1)  # (N, 4w, H/4, W/4)
+        skip3 = self.layer3(skip2)  # (N, 8w, H/8, W/8)
+        deep = self.fusionConv(self.layer4(skip3))  # (N, 8w, H/16, W/16)
+        pooled = self.GAP(deep).flatten(1)
+        x = deep
+        for skip, block in (
+            (skip3, self.x8_resb),
+            (skip2, self.x4_resb),
+            (skip1, self.x2_resb),
+            (skip0, self.x1_resb),
+        ):
+            x = block(F.interpolate(x, scale_factor=2, mode="nearest") + skip)
+        return self.precls_conv(x), pooled
+
+    def write_head(self, pooled: Tensor, tissue_ids: Tensor, scale_ids: Tensor) -> Tensor:
+        """The 162 parameters of the head for each sample; float32 (N, 162).
+
+        One-hot vectors only select columns of the controller, so the outer product of the papers
+        (feature outermost, scale innermost) is never formed.
+        """
+        pooled = pooled.float()
+        if self.scale_aware:
+            layer = self.controller_trilinear
+            table = layer.weight.float().view(sum(HEAD_SIZES), -1, len(TISSUES), len(SCALE_CODES))
+            columns = table[:, :, tissue_ids, scale_ids]  # (162, 8w, N)
+            return torch.einsum("ocn,nc->no", columns, pooled) + layer.bias.float()
+        layer = self.controller
+        table = layer.weight.float().flatten(1)  # (162, 8w + 6)
+        split = pooled.shape[1]
+        return pooled @ table[:, :split].T + table[:, split:].T[tissue_ids] + layer.bias.float()
+
+    def forward(self, images: Tensor, tissue_ids: Tensor, scale_ids: Tensor) -> Tensor:
+        """See `Method.forward`."""
+        features, pooled = self.encode(images)
+        n, _, height, width = features.shape
+        ids = [torch.as_tensor(values, device=images.device).long() for values in (tissue_ids, scale_ids)]
+        w1, w2, w3, b1, b2, b3 = self._split_head(self.write_head(pooled, *ids))
+        x = features.float().flatten(2)  # (N, 8, H·W)
+        x = F.relu(torch.baddbmm(b1, w1, x))
+        x = F.relu(torch.baddbmm(b2, w2, x))
+        return torch.baddbmm(b3, w3, x).view(n, 2, height, width)
+
+    def margins(self, images: Tensor, readings: Sequence[tuple[int, int]]) -> Tensor:
+        """See `Method.margins`; one backbone pass, whatever the number of readings."""
+        features, pooled = self.encode(images)
+        n, _, height, width = features.shape
+        x = features.float().flatten(2)
+        margins = []
+        for reading in readings:
+            ids = (torch.full((n,), value, device=images.device) for value in reading)
+            w1, w2, w3, b1, b2, b3 = self._split_head(self.write_head(pooled, *ids))
+            y = F.relu(torch.baddbmm(b1, w1, x))
+            y = F.relu(torch.baddbmm(b2, w2, y))
+            margins.append(torch.baddbmm(b3[:, 1:] - b3[:, :1], w3[:, 1:] - w3[:, :1], y))
+        return torch.stack(margins, dim=1).view(n, len(readings), height, width)
+
+    @staticmethod
+    def _split_head(parameters: Tensor) -> list[Tensor]:
+        shapes = [(8, 8), (8, 8), (2, 8), (8, 1), (8, 1), (2, 1)]
+        parts = parameters.split(HEAD_SIZES, dim=1)
+        return [part.reshape(-1, *shape) for part, shape in zip(parts, shapes, strict=True)]

@@ -1,0 +1,74 @@
+"""Multiple U-Nets: one network a tissue, the common answer to partial labels.
+
+Jayapandian et al., Kidney International 2021: five levels, two 3×3 convolutions with batch norm a level,
+average pooling, transposed convolutions, concatenation; 16 filters at the first level for tubules, arteries
+and capillaries, 4 for glomeruli.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nephrospot.models.method import TISSUES, Method
+
+GLOMERULAR = ("CAP", "TUFT")
+
+
+def _convolve_twice(inputs: int, outputs: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for channels in (inputs, outputs):
+        layers += [nn.Conv2d(channels, outputs, 3, padding=1), nn.ReLU(inplace=True), nn.BatchNorm2d(outputs)]
+    return nn.Sequential(*layers)
+
+
+class UNet(nn.Module):
+    """A plain U-Net, (N, 3, H, W) → (N, 2, H, W) with the input's size."""
+
+    def __init__(self, filters: int, depth: int = 5) -> None:
+        super().__init__()
+        sizes = [filters * 2**level for level in range(depth)]
+        self.down = nn.ModuleList(_convolve_twice(i, o) for i, o in zip([3, *sizes], sizes, strict=False))
+        pairs = list(zip(sizes[:0:-1], sizes[-2::-1], strict=True))
+        self.widen = nn.ModuleList(nn.ConvTranspose2d(deep, shallow, 2, stride=2) for deep, shallow in pairs)
+        self.up = nn.ModuleList(_convolve_twice(deep, shallow) for deep, shallow in pairs)
+        self.classify = nn.Conv2d(filters, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        skips = []
+        for level, block in enumerate(self.down):
+            x = block(F.avg_pool2d(x, 2) if level else x)
+            skips.append(x)
+        for widen, block, skip in zip(self.widen, self.up, skips[-2::-1], strict=True):
+            x = block(torch.cat([widen(x), skip], dim=1))
+        return self.classify(x)
+
+
+class MultiUNet(Method):
+    """A `UNet` for each tissue; the scale code is ignored, since each network has one scale of its own.
+
+    Parameters
+    ----------
+    width
+        Filters at the first level (16 as published); glomerular networks have a quarter of it.
+    """
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        if width % 4:
+            raise ValueError(f"width is {width}; it must be a multiple of 4.")
+        self.width = width
+        self.networks = nn.ModuleDict(
+            {tissue: UNet(width // 4 if tissue in GLOMERULAR else width) for tissue in TISSUES}
+        )
+
+    def forward(self, images: Tensor, tissue_ids: Tensor, scale_ids: Tensor) -> Tensor:
+        """See `Method.forward`."""
+        self.check_size(images)
+        tissue_ids = torch.as_tensor(tissue_ids, device=images.device).long()
+        logits = images.new_empty((images.shape[0], 2, *images.shape[-2:]))
+        for index in tissue_ids.unique().tolist():
+            chosen = tissue_ids == index
+            logits[chosen] = self.networks[TISSUES[index]](images[chosen]).to(logits.dtype)
+        return logits
