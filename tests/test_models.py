@@ -9,22 +9,9 @@ import torch
 from nephrospot.errors import InputError
 from nephrospot.models import NETWORKS, SCALE_CODES, TISSUES, build, scale_id, tissue_id
 from nephrospot.models.weights import load_weights, read_card, save_weights
+from networks import seeded_state
 
 PAIRS = [(0, 1), (1, 1), (2, 0), (3, 0), (4, 1), (5, 3), (2, 2), (1, 2)]
-
-
-def seeded_state(method, seed):
-    """The recipe of the shared golden files, over our own tensor names in their order."""
-    rng = np.random.default_rng(seed)
-    state = {}
-    for name, tensor in method.state_dict().items():
-        n = rng.standard_normal(tuple(tensor.shape)).astype(np.float32)
-        if n.ndim == 1:
-            value = 1 + 0.2 * n if name.endswith("weight") else 0.1 * n
-        else:
-            value = n * np.sqrt(2 / np.prod(n.shape[1:]))
-        state[name] = torch.from_numpy(value.astype(np.float32))
-    return state
 
 
 class MethodTests:
@@ -177,7 +164,9 @@ class TestCheckpoints:
         torch.save({"state_dict": state} if nested else state, tmp_path / "official.pth")
         loaded, card = load_weights("omni-seg", tmp_path / "official.pth")
         assert card == {}
-        assert all(torch.equal(a, b) for a, b in zip(method.state_dict().values(), loaded.state_dict().values(), strict=True))
+        assert all(
+            torch.equal(a, b) for a, b in zip(method.state_dict().values(), loaded.state_dict().values(), strict=True)
+        )
 
     def test_code_in_a_checkpoint_is_never_run(self, tmp_path):
         class Trap:

@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_slide import write_tiff
 
 from nephrospot.errors import InputError
 from nephrospot.readings import Reading, expand_sweep, list_readings, split_readable
 from nephrospot.slide import open_slide
 from nephrospot.tiles import Grid, list_tiles, tile_slide
 from nephrospot.tissue import find_tissue
+from pictures import write_tiff
 
 SPECIES = {"mouse": {"PT": {"magnification": 10, "scale_code": 10}, "CAP": {"magnification": 20, "scale_code": 5}}}
 
@@ -84,7 +84,10 @@ def test_tissues_of_one_magnification_share_a_group():
 
 
 def test_the_sweep_adds_a_method_for_each_magnification_with_codes_unchanged():
-    methods = {"net": {"label": "Net", "network": "omni-seg", "published": "Omni-Seg"}, "expert": {"label": "E", "masks": "x"}}
+    methods = {
+        "net": {"label": "Net", "network": "omni-seg", "published": "Omni-Seg"},
+        "expert": {"label": "E", "masks": "x"},
+    }
     swept = expand_sweep(methods, [5, 20])
     assert list(swept) == ["net", "net@5x", "net@20x", "expert"]
     assert swept["net@5x"]["published"] is None, "a swept row must not be mistaken for the published one"

@@ -1,0 +1,176 @@
+"""Drop-in masks: another tool's, or a pathologist's, enter as a method of their own.
+
+Two forms: one image a tissue that covers the whole slide (a path with ``{tissue}``, non-zero is tissue), or
+GeoJSON in level-0 pixels with the tissue as classification name, as QuPath writes it.
+"""
+
+from __future__ import annotations
+
+import glob
+import gzip
+import json
+import re
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import shapely
+from PIL import Image
+
+from nephrospot.errors import InputError, Problems
+from nephrospot.slide import Slide, open_slide
+from nephrospot.stitch import MaskSource
+
+MAX_PNG_PX = 1_000_000_000  # one byte a pixel: the largest mask that is read whole
+ASPECT_TOLERANCE = 0.01
+
+
+def open_drop_in(template: str, slide_name: str, slide: Slide, slide_mpp: float) -> dict[str, MaskSource]:
+    """The masks that a template such as ``expert/{slide}/{tissue}.png`` names for one slide.
+
+    Returns
+    -------
+    {tissue: (shape, µm per pixel, reader of 0/1 blocks)}, as `nephrospot.stitch.write_masks` takes them
+
+    Raises
+    ------
+    InputError
+        When there is no such file, one can't be read, or its shape isn't the slide's.
+    """
+    path = template.replace("{slide}", slide_name)
+    if re.search(r"\.(geo)?json(\.gz)?$", path):
+        return _open_geojson(Path(path), slide, slide_mpp)
+    problems = Problems()
+    found = {tissue: file for tissue, file in _list_images(path)}
+    if not found:
+        raise InputError(
+            f"{path}: no mask matches; methods → masks wants one image a tissue, such as "
+            "masks/{slide}/{tissue}.png, or a GeoJSON file."
+        )
+    sources = {t: problems.catch(_open_image, file, slide, slide_mpp) for t, file in sorted(found.items())}
+    problems.raise_if_any()
+    return sources
+
+
+def list_drop_in_files(template: str, slide_name: str) -> list[str]:
+    """The files behind a template, for the workflow's list of inputs."""
+    path = template.replace("{slide}", slide_name)
+    return sorted(str(file) for _, file in _list_images(path)) if "{tissue}" in path else [path]
+
+
+def _list_images(path: str) -> list[tuple[str, Path]]:
+    before, after = path.split("{tissue}", 1) if "{tissue}" in path else (path, "")
+    pattern = glob.escape(before) + "*" + glob.escape(after)
+    names = re.compile(re.escape(before) + r"([A-Za-z0-9_-]+)" + re.escape(after) + "$")
+    return [(match[1], Path(file)) for file in glob.glob(pattern) if (match := names.match(file))]  # noqa: PTH207
+
+
+def _open_image(path: Path, slide: Slide, slide_mpp: float) -> MaskSource:
+    if path.suffix.lower() in (".tif", ".tiff"):
+        image = open_slide(path)
+        shape = (image.height_px, image.width_px)
+
+        def read(rows: slice, columns: slice) -> np.ndarray:
+            block = image.read_window(
+                columns.start, rows.start, 1, columns.stop - columns.start, rows.stop - rows.start
+            )
+            return block.any(axis=2).astype(np.uint8)
+
+    else:
+        pixels = _read_png(path)
+        shape = pixels.shape
+
+        def read(rows: slice, columns: slice) -> np.ndarray:
+            return pixels[rows, columns]
+
+    ratios = slide.width_px / shape[1], slide.height_px / shape[0]
+    if abs(ratios[0] / ratios[1] - 1) > ASPECT_TOLERANCE:
+        raise InputError(
+            f"{path}: the mask is {shape[1]} × {shape[0]} px and the slide {slide.width_px} × {slide.height_px}, "
+            "which isn't the same picture at another size; export the mask of the whole slide."
+        )
+    return shape, slide_mpp * sum(ratios) / 2, read
+
+
+def _read_png(path: Path) -> np.ndarray:
+    """0/1 pixels of a PNG or the like; its size is looked at before it is unpacked."""
+    try:
+        with Image.open(path) as header:
+            width, height = header.size
+        if width * height > MAX_PNG_PX:
+            raise InputError(f"{path}: {width} × {height} px is too large for a PNG; export it as a tiled TIFF.")
+        pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if pixels is None:
+            raise ValueError("the pixels can't be decoded")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{path}: this isn't a readable image ({error}); export the mask as PNG or TIFF again."
+        ) from error
+    if pixels.ndim == 3:  # colour; an alpha channel says nothing about the tissue
+        pixels = pixels[..., :3].any(axis=2)
+    return (pixels > 0).astype(np.uint8)
+
+
+def _open_geojson(path: Path, slide: Slide, slide_mpp: float) -> dict[str, MaskSource]:
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rt", encoding="utf-8") as file:
+            content = json.load(file)
+        features = content["features"] if isinstance(content, dict) else content
+        outlines: dict[str, list[shapely.Geometry]] = {}
+        for feature in features:
+            tissue = feature["properties"]["classification"]["name"]
+            outlines.setdefault(tissue, []).append(shapely.make_valid(shapely.geometry.shape(feature["geometry"])))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such file; correct methods → masks.") from error
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        zlib.error,
+        shapely.errors.ShapelyError,
+    ) as error:
+        raise InputError(
+            f"{path}: this isn't GeoJSON with a classification name on every feature ({type(error).__name__}: {error}); "
+            "export the annotations from QuPath as a FeatureCollection."
+        ) from error
+    if not outlines:
+        raise InputError(f"{path}: there is no annotation in it; leave the slide out of this method or annotate it.")
+    # Finer than half a micrometre an annotation's outline means nothing.
+    mpp = max(slide_mpp, 0.5)
+    shape = tuple(max(1, round(size * slide_mpp / mpp)) for size in (slide.height_px, slide.width_px))
+    return {
+        tissue: (shape, mpp, _paint_polygons(geometries, mpp / slide_mpp)) for tissue, geometries in outlines.items()
+    }
+
+
+def _paint_polygons(geometries: list[shapely.Geometry], scale: float):
+    parts = [p for g in geometries for p in shapely.get_parts(g) if p.geom_type in ("Polygon", "MultiPolygon")]
+    polygons = shapely.get_parts(np.array(parts, dtype=object)) if parts else np.array([], dtype=object)
+    tree = shapely.STRtree(polygons)
+
+    def read(rows: slice, columns: slice) -> np.ndarray:
+        block = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.uint8)
+        box = shapely.box(*(np.array([columns.start, rows.start, columns.stop, rows.stop]) * scale))
+        for index in np.sort(tree.query(box)):
+            polygon = polygons[index]
+            rings = [polygon.exterior, *polygon.interiors]
+            # OpenCV counts from pixel centres, hence half a pixel; 8 bits of sub-pixel position.
+            points = [
+                np.rint((np.asarray(ring.coords)[:, :2] / scale - (columns.start, rows.start) - 0.5) * 256).astype(
+                    np.int32
+                )
+                for ring in rings
+            ]
+            layer = np.zeros_like(block)
+            cv2.fillPoly(layer, points, 1, shift=8)
+            block |= layer
+        return block
+
+    return read
