@@ -91,9 +91,17 @@ def test_a_local_network_shows_no_seams(slide, tmp_path):
 
 
 def test_batch_size_and_threads_change_nothing(slide, network, tmp_path):
-    groups = {20.0: READINGS[20.0]}
     for batch, threads in ((1, 1), (3, 1), (4, 2)):
-        predict(slide, tmp_path / f"{batch}.zarr", network, 256, 0, groups, batch_size=batch, threads=threads)
+        predict(
+            slide,
+            tmp_path / f"{batch}.zarr",
+            network,
+            256,
+            0,
+            {20.0: READINGS[20.0]},
+            batch_size=batch,
+            threads=threads,
+        )
     first, *others = (zarr.open_group(str(tmp_path / f"{batch}.zarr"))["20x"][:] for batch in (1, 3, 4))
     for other in others:
         # Sums in another order can turn a margin within rounding of zero, and no other.
@@ -101,7 +109,6 @@ def test_batch_size_and_threads_change_nothing(slide, network, tmp_path):
 
 
 def test_a_slide_moved_by_whole_tiles_moves_its_mask(picture, network, tmp_path):
-    groups = {20.0: READINGS[20.0]}
     masks = []
     for name, left in (("a", 0), ("b", 192)):  # a core is 256 − 2·32 = 192
         path = write_tiff(

@@ -51,7 +51,7 @@ class MultiUNet(Method):
     Parameters
     ----------
     width
-        Filters at the first level (16 as published); glomerular networks have a quarter of it.
+        Filters at the first level (16 as published); glomerular networks have a quarter of it, but at least 4.
     """
 
     def __init__(self, width: int = 16) -> None:
@@ -60,7 +60,7 @@ class MultiUNet(Method):
             raise ValueError(f"width is {width}; it must be a multiple of 4.")
         self.width = width
         self.networks = nn.ModuleDict(
-            {tissue: UNet(width // 4 if tissue in GLOMERULAR else width) for tissue in TISSUES}
+            {tissue: UNet(max(4, width // 4) if tissue in GLOMERULAR else width) for tissue in TISSUES}
         )
 
     def forward(self, images: Tensor, tissue_ids: Tensor, scale_ids: Tensor) -> Tensor:

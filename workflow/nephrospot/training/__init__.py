@@ -1,0 +1,1 @@
+"""Training from partially labelled patches: `patches` → `augment` → `loss` → `train`."""
