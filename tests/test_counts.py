@@ -1,0 +1,165 @@
+"""Counts from Space Ranger folders and the judgement of spots."""
+
+import gzip
+import re
+
+import anndata as ad
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import io, sparse
+
+from nephrospot.counts import are_counts, is_mitochondrial, judge_spots, read_counts, summarise_spots
+from nephrospot.errors import InputError
+
+GENES = ["Lrp2", "Nphs2", "mt-Co1", "Umod", "Umod"]
+
+
+@pytest.fixture
+def matrix():
+    return np.random.default_rng(0).poisson(3.0, (6, 5))
+
+
+def write_h5(path, matrix, barcodes=None, genes=GENES):
+    """A Space Ranger matrix (features x barcodes, compressed by column)."""
+    barcodes = barcodes or [f"AAA{i}-1" for i in range(len(matrix))]
+    columns = sparse.csc_matrix(np.asarray(matrix).T)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        group = file.create_group("matrix")
+        group["barcodes"] = np.array(barcodes, dtype="S")
+        for name in ("data", "indices", "indptr"):
+            group[name] = getattr(columns, name)
+        group["shape"] = np.array(columns.shape, dtype=np.int32)
+        features = group.create_group("features")
+        features["id"] = np.array([f"ENS{i}" for i in range(len(genes))], dtype="S")
+        features["name"] = np.array(genes, dtype="S")
+        features["feature_type"] = np.array(["Gene Expression"] * len(genes), dtype="S")
+        features["genome"] = np.array(["mm10"] * len(genes), dtype="S")
+
+
+def write_mtx(folder, matrix, genes=GENES):
+    folder.mkdir(parents=True)
+    with gzip.open(folder / "matrix.mtx.gz", "wb") as file:
+        io.mmwrite(file, sparse.coo_matrix(np.asarray(matrix).T))
+    for name, lines in {
+        "barcodes.tsv.gz": [f"AAA{i}-1" for i in range(len(matrix))],
+        "features.tsv.gz": [f"ENS{i}\t{gene}\tGene Expression" for i, gene in enumerate(genes)],
+    }.items():
+        with gzip.open(folder / name, "wt") as file:
+            file.write("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize("where", ["", "outs"])
+@pytest.mark.parametrize("layout", ["h5", "prefixed", "mtx", "raw"])
+def test_every_layout_gives_the_same_counts(tmp_path, matrix, where, layout):
+    folder = tmp_path / where
+    if layout == "mtx":
+        write_mtx(folder / "filtered_feature_bc_matrix", matrix)
+    else:
+        names = {"h5": "filtered", "prefixed": "GSM1_kidney_filtered", "raw": "raw"}
+        write_h5(folder / f"{names[layout]}_feature_bc_matrix.h5", matrix)
+    counts = read_counts(tmp_path)
+    assert (counts.X.toarray() == matrix).all()
+    assert list(counts.obs_names) == [f"AAA{i}-1" for i in range(6)]
+    assert counts.var_names.is_unique, "A repeated gene name must not stay."
+    assert any("Umod" in note for note in counts.uns["notes"])
+    assert any("no filtered" in note for note in counts.uns["notes"]) == (layout == "raw")
+
+
+def test_filtered_goes_before_raw(tmp_path, matrix):
+    write_h5(tmp_path / "filtered_feature_bc_matrix.h5", matrix[:3])
+    write_h5(tmp_path / "raw_feature_bc_matrix.h5", matrix)
+    assert read_counts(tmp_path).n_obs == 3
+
+
+@pytest.mark.parametrize("name", ["binned_outputs", "square_002um"])
+def test_visium_hd_is_refused(tmp_path, matrix, name):
+    (tmp_path / name).mkdir()
+    write_h5(tmp_path / "filtered_feature_bc_matrix.h5", matrix)
+    with pytest.raises(InputError, match=r"Visium HD.*55 µm"):
+        read_counts(tmp_path)
+
+
+def test_refusals_say_what_to_do(tmp_path, matrix):
+    with pytest.raises(InputError, match=r"no such folder.*outs"):
+        read_counts(tmp_path / "absent")
+    with pytest.raises(InputError, match=r"put filtered_feature_bc_matrix\.h5"):
+        read_counts(tmp_path)
+    path = tmp_path / "filtered_feature_bc_matrix.h5"
+    write_h5(path, matrix)
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(InputError, match=r"filtered_feature_bc_matrix\.h5.*copy it again"):
+        read_counts(tmp_path)
+    with h5py.File(path, "w") as file:
+        file["matrix/data"] = np.arange(3)
+    with pytest.raises(InputError, match="lacks matrix/barcodes"):
+        read_counts(tmp_path)
+    write_h5(path, matrix / 2)
+    with pytest.raises(InputError, match=r"no raw counts \(found \d*\.5\).*normalisation"):
+        read_counts(tmp_path)
+    write_h5(path, matrix * 0)
+    with pytest.raises(InputError, match="no raw counts"):
+        read_counts(tmp_path)
+    write_h5(path, matrix, barcodes=["A-1", "B-1", "C-1", "D-1", "E-1", "A-1"])
+    with pytest.raises(InputError, match="A-1 occurs twice"):
+        read_counts(tmp_path)
+    write_h5(path, matrix)
+    write_h5(tmp_path / "other_filtered_feature_bc_matrix.h5", matrix)
+    with pytest.raises(InputError, match="2 count matrices"):
+        read_counts(tmp_path)
+
+
+def test_mtx_folder_without_its_features_is_refused(tmp_path, matrix):
+    folder = tmp_path / "filtered_feature_bc_matrix"
+    write_mtx(folder, matrix)
+    (folder / "matrix.mtx.gz").write_bytes((folder / "matrix.mtx.gz").read_bytes()[:40])
+    with pytest.raises(InputError, match="copy it again"):
+        read_counts(tmp_path)
+    (folder / "features.tsv.gz").unlink()
+    with pytest.raises(InputError, match=r"features\.tsv\.gz is lacking"):
+        read_counts(tmp_path)
+
+
+def test_are_counts():
+    assert are_counts(np.array([[0, 1], [2, 3.0]])) and are_counts(sparse.csr_matrix([[0, 5]]))
+    for wrong in ([[0.5]], [[-1]], [[np.nan]], [[np.inf]], [[0]], np.empty((0, 3))):
+        assert not are_counts(np.asarray(wrong, float)), f"{wrong} are no counts"
+
+
+def test_mitochondrial_genes():
+    found = is_mitochondrial(["mt-Co1", "MT-ND1", "Mt1", "MTOR", "Umod"])
+    assert list(found) == [True, True, False, False, False], "Metallothioneins are no mitochondrial genes."
+
+
+def test_summary_equals_plain_sums(matrix):
+    counts = ad.AnnData(sparse.csr_matrix(matrix.astype(np.float32)))
+    counts.obs_names, counts.var_names = [f"b{i}" for i in range(6)], ["a", "b", "mt-Co1", "c", "MT-Nd1"]
+    table = summarise_spots(counts)
+    assert list(table) == ["barcode", "n_umi", "n_genes", "mt_percent"]
+    assert (table["n_umi"] == matrix.sum(axis=1)).all()
+    assert (table["n_genes"] == (matrix > 0).sum(axis=1)).all()
+    assert np.allclose(table["mt_percent"], 100 * matrix[:, [2, 4]].sum(axis=1) / matrix.sum(axis=1))
+
+
+def test_spots_are_judged_by_the_first_limit_they_fail():
+    columns = ["barcode", "n_umi", "n_genes", "mt_percent"]
+    rows = [("a", 500, 250, 50.0), ("b", 499, 9, 90.0), ("c", 500, 249, 0.0), ("d", 600, 300, 50.1), ("z", 1, 1, 0.0)]
+    spots = judge_spots(pd.DataFrame(rows, columns=columns), ["d", "a", "b", "c", "e", "a"])
+    assert list(spots["barcode"]) == ["d", "a", "b", "c", "e"], "Spots in tissue in their order, each once, no others."
+    assert list(spots["status"]) == [
+        "more than 50 % mitochondrial",
+        "used",
+        "fewer than 500 UMI",
+        "fewer than 250 genes",
+        "not among the counts",
+    ]
+    with pytest.raises(InputError, match=re.escape("positions have AAA-1_1, counts have a")):
+        judge_spots(pd.DataFrame(rows, columns=columns), ["AAA-1_1"])
+
+
+def test_real_folders(shared_data):
+    lymph = read_counts(shared_data / "lymph_visium")
+    assert lymph.shape == (1000, 2000), "The folder above outs serves as well."
+    assert read_counts(shared_data / "tiny_visium").shape == (100, 100)

@@ -1,0 +1,223 @@
+"""Raw counts of the Visium spots from a Space Ranger folder, and which spots are fit for use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import anndata as ad
+import h5py
+import numpy as np
+import pandas as pd
+import scanpy as sc
+from scipy import sparse
+
+from nephrospot.errors import InputError
+
+H5_PARTS = ("barcodes", "data", "features", "indices", "indptr", "shape")
+
+
+def read_counts(visium_folder: str | Path) -> ad.AnnData:
+    """Read the raw counts of one slide.
+
+    Looks in the folder and in its ``outs`` for ``filtered_feature_bc_matrix.h5``, the folder
+    ``filtered_feature_bc_matrix/`` and ``raw_feature_bc_matrix.h5``, in this order. File names
+    may carry a prefix, as downloads from GEO do.
+
+    Parameters
+    ----------
+    visium_folder : path
+        Space Ranger's ``outs`` or the folder that holds it.
+
+    Returns
+    -------
+    AnnData, spots x genes
+        ``X`` CSR float32 with whole numbers; genes by symbol, unique; ``uns["source"]`` is the
+        file read and ``uns["notes"]`` a list of sentences.
+
+    Raises
+    ------
+    InputError
+        Nothing to read, Visium HD, a damaged file, values that are no counts, a barcode twice.
+    """
+    folder = Path(visium_folder)
+    source = _find_matrix(folder)
+    counts = _read_mtx(source) if source.is_dir() else _read_h5(source)
+    if counts.n_obs == 0 or counts.n_vars == 0:
+        raise InputError(f"{source}: the matrix has {counts.n_obs} spots and {counts.n_vars} genes; export it again.")
+    if not are_counts(counts.X):
+        raise InputError(
+            f"{source}: the values are no raw counts (found {_example(counts.X)}); "
+            "deconvolution needs Space Ranger's own matrix, before any normalisation."
+        )
+    twice = counts.obs_names[counts.obs_names.duplicated()]
+    if len(twice):
+        raise InputError(f"{source}: barcode {twice[0]} occurs twice; use the matrix of one capture area only.")
+    counts.X = sparse.csr_matrix(counts.X, dtype=np.float32)
+    notes = []
+    if source.name.endswith("raw_feature_bc_matrix.h5"):
+        notes.append(f"{source.name} is read since no filtered matrix is there; only spots in tissue are kept.")
+    notes += make_genes_unique(counts, str(source))
+    counts.uns = {"source": str(source), "notes": notes}
+    return counts
+
+
+def _find_matrix(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give Space Ranger's outs folder as `visium`.")
+    places = [folder, folder / "outs"]
+    for place in places:
+        if (place / "binned_outputs").is_dir() or any(place.glob("square_0*um")):
+            raise InputError(
+                f"{place}: this is Visium HD (square bins), and nephrospot measures 55 µm spots; "
+                "give the outs folder of a Visium v1 or v2 slide, or leave `visium` empty."
+            )
+    for pattern in ("*filtered_feature_bc_matrix.h5", "*filtered_feature_bc_matrix", "*raw_feature_bc_matrix.h5"):
+        for place in places:
+            found = sorted(place.glob(pattern))
+            if len(found) > 1:
+                names = ", ".join(path.name for path in found)
+                raise InputError(f"{place}: {len(found)} count matrices ({names}); keep one slide's in the folder.")
+            if found:
+                return found[0]
+    raise InputError(
+        f"{folder}: no counts there; put filtered_feature_bc_matrix.h5 (or its mtx folder) into the folder or its outs."
+    )
+
+
+def _read_h5(path: Path) -> ad.AnnData:
+    damaged = f"{path}: can't be read as a Space Ranger matrix ({{}}); copy it again, an interrupted copy is likely."
+    try:
+        with h5py.File(path) as file:
+            matrix = file.get("matrix", {})
+            lacking = [part for part in H5_PARTS if part not in matrix]
+        if lacking:
+            raise InputError(damaged.format(f"lacks matrix/{lacking[0]}"))
+        return _without_name_warning(sc.read_10x_h5, path)
+    except (OSError, KeyError) as error:
+        raise InputError(damaged.format(str(error).splitlines()[0])) from error
+
+
+def _read_mtx(folder: Path) -> ad.AnnData:
+    for wanted in (("matrix.mtx",), ("barcodes.tsv",), ("features.tsv", "genes.tsv")):
+        if not any((folder / f"{name}{end}").is_file() for name in wanted for end in ("", ".gz")):
+            raise InputError(f"{folder}: {wanted[0]}.gz is lacking; copy the whole folder from Space Ranger.")
+    try:
+        return _without_name_warning(sc.read_10x_mtx, folder, make_unique=False)
+    except (OSError, EOFError, KeyError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{folder}: can't be read as a 10x matrix ({reason}); copy it again.") from error
+
+
+def _without_name_warning(read, *args, **kwargs) -> ad.AnnData:
+    import warnings
+
+    with warnings.catch_warnings():  # repeated gene names are mended and noted below
+        warnings.filterwarnings("ignore", message=".*names are not unique.*")
+        return read(*args, **kwargs)
+
+
+def are_counts(matrix) -> bool:
+    """Whether every value is a whole number, finite and not negative, and not all are zero."""
+    data = matrix.data if sparse.issparse(matrix) else np.asarray(matrix)
+    return bool(data.size and np.isfinite(data).all() and data.min() >= 0 and data.max() > 0) and not np.any(data % 1)
+
+
+def _example(matrix) -> str:
+    data = np.ravel(matrix.data if sparse.issparse(matrix) else np.asarray(matrix))
+    odd = data[~(np.isfinite(data) & (data >= 0)) | (data % 1 != 0)]
+    return f"{odd[0]:g}" if odd.size else "nothing but zeros"
+
+
+def make_genes_unique(counts: ad.AnnData, source: str) -> list[str]:
+    """Give repeated gene names a numbered ending, in place; returns the note to make of it."""
+    repeated = counts.var_names[counts.var_names.duplicated()].unique()
+    counts.var_names_make_unique()
+    if not len(repeated):
+        return []
+    return [f"{source}: {len(repeated)} gene names occur more than once (such as {repeated[0]}) and were numbered."]
+
+
+def is_mitochondrial(gene_names: Iterable[str]) -> np.ndarray:
+    """Which genes are encoded in mitochondria (mt- in mouse, MT- in human), bool (genes,)."""
+    return pd.Index(gene_names).astype(str).str.lower().str.startswith("mt-")
+
+
+def summarise_spots(counts: ad.AnnData) -> pd.DataFrame:
+    """Number of UMI and genes and the mitochondrial share of every barcode.
+
+    Parameters
+    ----------
+    counts : AnnData, spots x genes
+        Raw counts.
+
+    Returns
+    -------
+    DataFrame
+        ``barcode``, ``n_umi``, ``n_genes``, ``mt_percent`` (0 to 100; NaN without any UMI).
+    """
+    bare = ad.AnnData(counts.X, var=pd.DataFrame({"mt": is_mitochondrial(counts.var_names)}, index=counts.var_names))
+    quality, _ = sc.pp.calculate_qc_metrics(bare, qc_vars=["mt"], percent_top=None, log1p=False)
+    return pd.DataFrame(
+        {
+            "barcode": counts.obs_names.astype(str),
+            "n_umi": quality["total_counts"].to_numpy(float),
+            "n_genes": quality["n_genes_by_counts"].to_numpy(float),
+            "mt_percent": quality["pct_counts_mt"].to_numpy(float),
+        }
+    )
+
+
+def judge_spots(
+    summary: pd.DataFrame,
+    in_tissue_barcodes: Iterable[str],
+    min_umi: float = 500,
+    min_genes: float = 250,
+    max_mt_percent: float = 50,
+) -> pd.DataFrame:
+    """Which spots in tissue are used, and why not the others.
+
+    Proximal tubules are rich in mitochondria: limits of 5 to 20 % as for blood would remove them.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        From `summarise_spots`.
+    in_tissue_barcodes : iterable of str
+        The spots that matter; a barcode without counts is kept with its reason.
+    min_umi, min_genes, max_mt_percent : float
+        Limits; the first one that a spot fails is its reason.
+
+    Returns
+    -------
+    DataFrame
+        One row a barcode in tissue, in the order given: the columns of ``summary`` and ``status``
+        ("used" or the reason).
+
+    Raises
+    ------
+    InputError
+        When no barcode in tissue has counts.
+    """
+    wanted = pd.DataFrame({"barcode": pd.unique(np.array(list(in_tissue_barcodes), dtype=object))})
+    spots = wanted.merge(summary, on="barcode", how="left", validate="one_to_one")
+    if spots["n_umi"].notna().sum() == 0:
+        given = ", ".join(map(str, wanted["barcode"][:1])) or "none"
+        held = ", ".join(map(str, summary["barcode"][:1])) or "none"
+        raise InputError(
+            f"No barcode in tissue occurs among the counts (spot positions have {given}, counts have {held}); "
+            "take positions and counts from the same Space Ranger run."
+        )
+    conditions = [
+        spots["n_umi"].isna(),
+        spots["n_umi"] < min_umi,
+        spots["n_genes"] < min_genes,
+        spots["mt_percent"] > max_mt_percent,
+    ]
+    reasons = [
+        "not among the counts",
+        f"fewer than {min_umi:g} UMI",
+        f"fewer than {min_genes:g} genes",
+        f"more than {max_mt_percent:g} % mitochondrial",
+    ]
+    return spots.assign(status=np.select(conditions, reasons, default="used"))

@@ -1,0 +1,189 @@
+"""Cell-type proportions of every spot: RCTD as a program of its own, and a least-squares baseline.
+
+In: counts of a slide, a labelled reference. Out: one row a spot and deconvolution, NaN kept with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from nephrospot.counts import is_mitochondrial, judge_spots, read_counts, summarise_spots
+from nephrospot.errors import InputError
+from nephrospot.nnls import deconvolve_nnls
+from nephrospot.rctd import deconvolve_rctd
+from nephrospot.reference import read_reference
+
+DEFAULTS = {
+    "label_column": "cell_type",
+    "leave_out": [],
+    "cell_min": 25,
+    "min_umi": 500,
+    "min_genes": 250,
+    "max_mt_percent": 50,
+    "min_common_genes": 1000,
+    "min_common_share": 0.5,
+    "methods": ["rctd", "nnls"],
+}
+
+
+def deconvolve_slide(
+    visium_folder: str | Path,
+    in_tissue_barcodes: Iterable[str],
+    reference_path: str | Path,
+    tables_path: str | Path,
+    settings: Mapping,
+    threads: int = 1,
+) -> tuple[pd.DataFrame, dict]:
+    """Deconvolve one slide by each method of the settings.
+
+    Slides are done one by one, since the platform effect is a slide's own. Mitochondrial genes are
+    removed from spots and reference before UMI are summed: nuclei have next to none.
+
+    Parameters
+    ----------
+    visium_folder, reference_path, tables_path : path
+        See `read_counts`, `read_reference` and `write_likelihood_tables`.
+    in_tissue_barcodes : iterable of str
+        Spots in tissue.
+    settings : mapping
+        ``tissues`` ({tissue: [cell types]}, required) and, where they differ from `DEFAULTS`,
+        ``label_column``, ``leave_out``, ``cell_min``, ``min_umi``, ``min_genes``,
+        ``max_mt_percent``, ``min_common_genes``, ``min_common_share``,
+        ``methods``.
+    threads : int
+        Threads of RCTD.
+
+    Returns
+    -------
+    DataFrame
+        See `proportions_table`; the methods one below the other.
+    dict
+        ``n_spots``, ``n_used``, ``n_common_genes``, ``n_reg_genes``, ``sigma``, ``versions``,
+        ``r_rctd_nnls`` ({tissue: r}), ``other_cell_types`` and ``notes`` (sentences).
+
+    Raises
+    ------
+    InputError
+        For anything wrong with counts, reference, tables, settings or the program.
+    """
+    settings = {**DEFAULTS, **settings}
+    tissues = {tissue: [str(name) for name in types or []] for tissue, types in settings["tissues"].items()}
+    for tissue, types in tissues.items():
+        if not types:
+            raise InputError(f"Settings: tissue {tissue} has no cell types; list them, or leave the tissue out.")
+    required = [name for types in tissues.values() for name in types]
+    label_column = settings["label_column"]
+    reference = read_reference(
+        reference_path, label_column, required, settings["leave_out"] or [], cell_min=settings["cell_min"]
+    )
+    counts = read_counts(visium_folder)
+    limits = {name: settings[name] for name in ("min_umi", "min_genes", "max_mt_percent")}
+    spots = judge_spots(summarise_spots(counts), in_tissue_barcodes, **limits)
+    used = spots.loc[spots["status"] == "used", "barcode"]
+    if len(used) < 2:
+        worst = spots["status"].value_counts().index[0]
+        raise InputError(
+            f"{visium_folder}: {len(used)} of {len(spots)} spots in tissue are fit for use (mostly: {worst})."
+        )
+    notes = [*counts.uns["notes"], *reference.uns["notes"]]
+    counts = counts[used, ~is_mitochondrial(counts.var_names)].copy()
+    n_common = check_overlap(
+        visium_folder, counts.var_names, reference.var_names, settings["min_common_genes"], settings["min_common_share"]
+    )
+    other = sorted(set(reference.obs[label_column]) - set(required))
+    if other:
+        notes.append(f"Cell types that belong to no tissue of the configuration: {', '.join(other)}.")
+
+    facts = {"n_spots": len(spots), "n_used": len(used), "n_common_genes": n_common, "other_cell_types": other}
+    tables = {}
+    for method in settings["methods"]:
+        if method == "rctd":
+            weights, rctd_facts = deconvolve_rctd(
+                counts, reference, tables_path, threads, label_column, settings["cell_min"]
+            )
+            notes += rctd_facts.pop("notes")
+            facts |= rctd_facts
+        elif method == "nnls":
+            weights = deconvolve_nnls(counts, reference, label_column)
+        else:
+            raise InputError(f"Settings: unknown deconvolution {method!r}; the options are rctd, nnls.")
+        tables[method] = proportions_table(weights, spots, tissues, method)
+    if len(tables) == 2:
+        facts["r_rctd_nnls"] = {tissue: _agreement(tables, f"tissue:{tissue}") for tissue in tissues}
+        notes += [
+            f"{tissue}: RCTD and the least-squares baseline agree poorly (r = {r:.2f}); look at the reference."
+            for tissue, r in facts["r_rctd_nnls"].items()
+            if not r >= 0.9
+        ]
+    return pd.concat(tables.values(), ignore_index=True), {**facts, "notes": notes}
+
+
+def check_overlap(
+    where: str | Path, spot_genes: pd.Index, reference_genes: pd.Index, min_genes: int, min_share: float
+) -> int:
+    """Number of genes common to spots and reference; RCTD itself goes on with almost none.
+
+    Raises
+    ------
+    InputError
+        Fewer than ``min_genes``, or a lower share than ``min_share`` of the smaller of the two lists.
+    """
+    common = len(spot_genes.intersection(reference_genes))
+    needed = max(min_genes, round(min_share * min(len(spot_genes), len(reference_genes))))
+    if common < needed:
+        raise InputError(
+            f"{where}: {common} genes in common with the reference, but {needed} are needed (spots have "
+            f"{len(spot_genes)} such as {spot_genes[0]}, the reference has {len(reference_genes)} such as "
+            f"{reference_genes[0]}). Same species? Gene symbols in both? If both are as they should be, lower "
+            "min_common_genes or min_common_share."
+        )
+    return common
+
+
+def proportions_table(
+    weights: pd.DataFrame, spots: pd.DataFrame, tissues: Mapping[str, list[str]], deconvolution: str
+) -> pd.DataFrame:
+    """Normalised proportions with every spot in tissue, NaN where a spot was not used.
+
+    A proportion is a share of the spot's mRNA, not of its cells (spacexr issue 159).
+
+    Parameters
+    ----------
+    weights : DataFrame, spots x cell types
+        Index the barcode.
+    spots : DataFrame
+        From `judge_spots`.
+    tissues : mapping
+        {tissue: [cell types]}.
+    deconvolution : str
+        "rctd" or "nnls".
+
+    Returns
+    -------
+    DataFrame
+        ``barcode, deconvolution, n_umi, n_genes, mt_percent, status, weight_sum``, a ``type:`` column
+        a cell type (0 to 1, adding up to 1 in each row) and a ``tissue:`` column a tissue.
+    """
+    positive = weights.clip(lower=0).sort_index(axis=1)
+    total = positive.sum(axis=1, min_count=positive.shape[1])
+    shares = positive.div(total.where(total > 0), axis=0).add_prefix("type:").reindex(spots["barcode"])
+    summed = {
+        f"tissue:{tissue}": shares[[f"type:{name}" for name in types]].sum(axis=1, min_count=len(types))
+        for tissue, types in tissues.items()
+    }
+    table = spots.assign(deconvolution=deconvolution, weight_sum=total.reindex(spots["barcode"]).to_numpy())
+    unfitted = (table["status"] == "used") & shares.isna().any(axis=1).to_numpy()
+    table.loc[unfitted, "status"] = f"left out by {deconvolution} (too few counts in its genes)"
+    head = ["barcode", "deconvolution", "n_umi", "n_genes", "mt_percent", "status", "weight_sum"]
+    return pd.concat([table[head], shares.assign(**summed).reset_index(drop=True)], axis=1)
+
+
+def _agreement(tables: Mapping[str, pd.DataFrame], column: str) -> float:
+    pair = pd.concat([table[column].reset_index(drop=True) for table in tables.values()], axis=1).dropna()
+    if len(pair) < 3 or (pair.nunique() < 2).any():
+        return float("nan")
+    return float(np.corrcoef(pair.to_numpy().T)[0, 1])
