@@ -1,0 +1,132 @@
+"""Table II: ours beside the published numbers."""
+
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nephrospot.errors import InputError
+from nephrospot.table2 import make_table2, read_published, render_table2, write_table2
+
+METHODS = {
+    "omniseg": {"label": "Omni-Seg (ours)", "published": "Omni-Seg", "ceiling": False},
+    "truth": {"label": "True <masks> & more", "published": None, "ceiling": True},
+    "tal": {"label": "TAL", "published": "TAL", "ceiling": False},
+}
+
+
+@pytest.fixture
+def correlations():
+    rows = [
+        ("omniseg", "PT", "rctd", "pooled", 1874, 0.75254, ""),
+        ("omniseg", "PT", "rctd", "within", 1874, 0.1, ""),
+        ("omniseg", "CAP", "pathologist", "pooled", 1800, 0.9, ""),
+        ("tal", "PT", "rctd", "pooled", 1874, -0.04, ""),
+        ("tal", "CAP", "pathologist", "pooled", 1800, np.nan, "prediction constant (0 in 1,800 spots)"),
+        ("truth", "PT", "rctd", "pooled", 1874, 0.97, ""),
+        ("truth", "CAP", "pathologist", "pooled", 1800, 0.99, ""),
+    ]
+    return pd.DataFrame(rows, columns=["method", "tissue", "reference", "level", "n", "r", "reason"])
+
+
+@pytest.fixture
+def published(root):
+    return read_published(root / "config" / "published.tsv")
+
+
+def test_published_numbers(published):
+    pt = published[published["tissue"] == "PT"].set_index("method")["r_x100"]
+    cap = published[published["tissue"] == "CAP"].set_index("method")["r_x100"]
+    assert pt.to_dict() == {
+        "U-Nets": 71.05,
+        "DeepLabV3s": 73.15,
+        "Residual U-Nets": 74.04,
+        "TAL": 4.18,
+        "Med3D": -5.16,
+        "Multi-class": 61.25,
+        "Multi-kidney": 74.30,
+        "Omni-Seg": 75.25,
+    }
+    assert cap.drop("TAL").tolist() == [89.30, 89.80, 35.42, 85.89, 87.39, 69.11, 91.73] and np.isnan(cap["TAL"])
+    assert set(zip(published["tissue"], published["reference"], published["magnification"], strict=True)) == {
+        ("PT", "rctd", "10"),
+        ("CAP", "pathologist", "20"),
+    }
+
+
+def test_published_numbers_equal_the_paper(published, root):
+    paper = root.parent / "shared" / "papers" / "omni-seg-journal.txt"
+    if not paper.is_file():
+        pytest.skip(f"the paper's text is not at {paper}")
+    part = paper.read_text(encoding="utf-8").split("TABLE II\n")[1].split("TABLE III")[0]
+    printed = re.findall(r"^(.+?)(?: \[\d+\]| \(Ours\))\t(\S+)\t(\S+)$", part, flags=re.MULTILINE)
+    assert len(printed) == 8
+    for method, pt, cap in printed:
+        own = published[published["method"] == method].set_index("tissue")["r_x100"]
+        assert (f"{own['PT']:.2f}", f"{own['CAP']:.2f}") == (pt, cap), f"{method} differs from the paper"
+
+
+def test_ours_and_published_side_by_side(correlations, published):
+    table = make_table2(correlations, METHODS, published)
+    ours = table.set_index("label").loc["Omni-Seg (ours)"]
+    assert (
+        ours["PT rctd: r_x100"] == 75.25 and ours["PT rctd: n"] == 1874 and ours["PT rctd: published_r_x100"] == 75.25
+    )
+    assert ours["CAP pathologist: published_r_x100"] == 91.73
+    assert list(table["block"].unique()) == ["method", "ceiling", "published"], "Ceilings stand apart from methods."
+    assert list(table["label"][:3]) == ["Omni-Seg (ours)", "TAL", "True <masks> & more"], (
+        "Configured order in each block."
+    )
+    tal = table.set_index("label").loc["TAL"]
+    assert np.isnan(tal["CAP pathologist: r_x100"]) and "constant" in tal["CAP pathologist: reason"]
+    assert "nothing was predicted" in tal["CAP pathologist: published_reason"]
+
+
+def test_every_published_method_is_a_row(correlations, published):
+    table = make_table2(correlations, METHODS, published)
+    shown = {*table["label"], *(settings["published"] for settings in METHODS.values())}
+    assert set(published["method"]) <= shown
+    rest = table[table["block"] == "published"]
+    assert len(rest) == 6 and (rest["PT rctd: reason"] == "not run").all() and rest["PT rctd: r_x100"].isna().all()
+    assert rest["PT rctd: published_r_x100"].notna().all()
+
+
+def test_unknown_published_name(correlations, published):
+    methods = {"omniseg": {"label": "x", "published": "OmniSeg", "ceiling": False}}
+    with pytest.raises(InputError, match=r"Method omniseg: published 'OmniSeg'.*did you mean 'Omni-Seg'"):
+        make_table2(correlations, methods, published)
+
+
+def test_html_is_whole_and_escaped(correlations, published, tmp_path):
+    table = make_table2(correlations, METHODS, published)
+    html = render_table2(table, title='Table II <of "B&B">')
+    assert "<masks>" not in html and "True &lt;masks&gt; &amp; more" in html
+    tree = ElementTree.fromstring(html.removeprefix("<!doctype html>").replace('<meta charset="utf-8">', ""))
+    rows = [["".join(cell.itertext()) for cell in row.iter("td")] for row in tree.iter("tr")]
+    rows = {row[0]: row[1:] for row in rows if row}
+    assert rows["Omni-Seg (ours)"] == ["75.25", "1,874", "75.25", "90.00", "1,800", "91.73"]
+    assert rows["TAL"] == ["-4.00", "1,874", "4.18", "–a", "1,800", "–b"], "Absent values carry a footnote's letter."
+    assert rows["U-Nets"] == ["not run", "", "71.05", "not run", "", "89.30"]
+    assert rows["True <masks> & more"][2] == "", "No published value, no mark."
+    notes = ["".join(note.itertext()) for note in tree.iter("p")]
+    assert notes[0] == "a prediction constant (0 in 1,800 spots)" and notes[1].startswith("b the paper prints nan")
+
+
+def test_tsv_reads_back(correlations, published, tmp_path):
+    table = make_table2(correlations, METHODS, published)
+    write_table2(table, tmp_path / "table2.tsv", tmp_path / "table2.html")
+    back = pd.read_csv(tmp_path / "table2.tsv", sep="\t", keep_default_na=False, na_values=["nan"])
+    pd.testing.assert_frame_equal(back, table, check_dtype=False)
+    assert (tmp_path / "table2.html").read_text(encoding="utf-8") == render_table2(table)
+
+
+def test_bad_published_table(tmp_path):
+    head = "method\ttissue\treference\tmagnification\tr_x100\tsource\tnote\n"
+    (tmp_path / "p.tsv").write_text("# why\n" + head + "A\tPT\trctd\t10\tabc\tx\t\n")
+    with pytest.raises(InputError, match=r"p\.tsv: A, PT: r_x100 is 'abc'"):
+        read_published(tmp_path / "p.tsv")
+    (tmp_path / "p.tsv").write_text("method\ttissue\nA\tPT\n")
+    with pytest.raises(InputError, match=r"no column reference, magnification, r_x100"):
+        read_published(tmp_path / "p.tsv")

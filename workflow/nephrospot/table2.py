@@ -1,0 +1,188 @@
+"""Table II: each method's pooled correlations beside the published ones.
+
+In: correlations.parquet, the methods, config/published.tsv. Out: table2.tsv and table2.html.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from string import ascii_lowercase
+
+import numpy as np
+import pandas as pd
+
+from nephrospot.errors import InputError, did_you_mean
+from nephrospot.files import whole
+
+PUBLISHED_COLUMNS = ["method", "tissue", "reference", "magnification", "r_x100", "source", "note"]
+REFERENCE_WORDS = {"pathologist": "pathologist", "rctd": "transcripts (RCTD)", "nnls": "transcripts (least squares)"}
+BLOCK_WORDS = {
+    "method": "Methods of this run",
+    "ceiling": "Ceilings (perfect masks: what the references allow at most)",
+    "published": "Published, not run here",
+}
+STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;margin:2rem;color:#222}table{border-collapse:collapse}"
+    "caption{text-align:left;font-weight:600;padding:.3rem 0}th,td{padding:.25rem .8rem;text-align:right}"
+    "th:first-child,td:first-child{text-align:left}thead,tbody{border-bottom:1px solid #222}"
+    "tbody th[colspan]{text-align:left;font-weight:600;background:#f2f2f2}sup{color:#a00}"
+)
+
+
+def read_published(path: str | Path) -> pd.DataFrame:
+    """Read published correlations (tab separated, ``#`` comments).
+
+    Returns
+    -------
+    DataFrame
+        ``method, tissue, reference, magnification, r_x100, source, note``; NaN where the paper has nan.
+
+    Raises
+    ------
+    InputError
+        A column is lacking, or a value is neither a number nor "nan".
+    """
+    table = pd.read_csv(path, sep="\t", comment="#", dtype=str, keep_default_na=False)
+    lacking = [name for name in PUBLISHED_COLUMNS if name not in table]
+    if lacking:
+        raise InputError(f"{path}: no column {', '.join(lacking)}; the columns are {', '.join(PUBLISHED_COLUMNS)}.")
+    values = pd.to_numeric(table["r_x100"], errors="coerce")
+    for place in np.flatnonzero(values.isna() & (table["r_x100"].str.lower() != "nan")):
+        row = table.iloc[place]
+        raise InputError(
+            f"{path}: {row['method']}, {row['tissue']}: r_x100 is {row['r_x100']!r}; give a number or nan."
+        )
+    return table[PUBLISHED_COLUMNS].assign(r_x100=values)
+
+
+def make_table2(
+    correlations: pd.DataFrame, methods_config: Mapping[str, Mapping], published: pd.DataFrame
+) -> pd.DataFrame:
+    """Put pooled r × 100 and the published value of every method side by side.
+
+    Parameters
+    ----------
+    correlations : DataFrame
+        From `correlate`.
+    methods_config : mapping
+        {method: {"label": text, "published": name in ``published`` or None, "ceiling": bool}}, in the
+        order wanted.
+    published : DataFrame
+        From `read_published`.
+
+    Returns
+    -------
+    DataFrame
+        ``block`` ("method", "ceiling", "published"), ``method`` ("" where not run), ``label``, and for
+        each comparison ``{tissue} {reference}: r_x100, n, reason, published_r_x100, published_reason``.
+        Values × 100 with two decimals; a reason says why its value is absent.
+
+    Raises
+    ------
+    InputError
+        A method names a published one that isn't there.
+    """
+    pooled = correlations[correlations["level"] == "pooled"]
+    pairs = list(dict.fromkeys(zip(pooled["tissue"], pooled["reference"], strict=True)))
+    blocks = {"method": [], "ceiling": [], "published": []}
+    known = list(pd.unique(published["method"]))
+    for method, settings in methods_config.items():
+        if settings.get("published") and settings["published"] not in known:
+            raise InputError(
+                f"Method {method}: published {settings['published']!r} is not in the published table; "
+                f"{did_you_mean(settings['published'], known)}"
+            )
+        block = "ceiling" if settings.get("ceiling") else "method"
+        blocks[block].append((method, settings.get("label") or method, settings.get("published")))
+    claimed = {name for rows in blocks.values() for *_, name in rows if name}
+    blocks["published"] = [("", name, name) for name in known if name not in claimed]
+    rows = []
+    for block, members in blocks.items():
+        for method, label, name in members:
+            row = {"block": block, "method": method, "label": label}
+            for tissue, reference in pairs:
+                cell = _ours(pooled, method, tissue, reference) | _published(published, name, tissue, reference)
+                row |= {f"{tissue} {reference}: {key}": value for key, value in cell.items()}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _ours(pooled, method, tissue, reference) -> dict:
+    found = pooled[(pooled["method"] == method) & (pooled["tissue"] == tissue) & (pooled["reference"] == reference)]
+    if not len(found):
+        return {"r_x100": np.nan, "n": 0, "reason": "not run"}
+    row = found.iloc[0]
+    reason = "" if np.isfinite(row["r"]) else row["reason"] or "undefined"
+    return {"r_x100": round(100 * row["r"], 2), "n": int(row["n"]), "reason": reason}
+
+
+def _published(published, name, tissue, reference) -> dict:
+    same = (published["tissue"] == tissue) & (published["reference"] == reference)
+    found = published[same & (published["method"] == name)] if name else published[:0]
+    if not len(found):
+        return {"published_r_x100": np.nan, "published_reason": ""}
+    row = found.iloc[0]
+    reason = "" if np.isfinite(row["r_x100"]) else row["note"] or "nan in print"
+    return {"published_r_x100": row["r_x100"], "published_reason": reason}
+
+
+def write_table2(table: pd.DataFrame, tsv_path: str | Path, html_path: str | Path, title: str = "Table II") -> None:
+    """Write the table for machines (tsv, NaN as ``nan``) and for readers (one html file).
+
+    In the html an absent value is "–" with a letter, whose footnote gives the reason.
+    """
+    with whole(tsv_path) as temporary:
+        table.to_csv(temporary, sep="\t", index=False, na_rep="nan", float_format="%.2f", lineterminator="\n")
+    with whole(html_path) as temporary:
+        temporary.write_text(render_table2(table, title), encoding="utf-8")
+
+
+def render_table2(table: pd.DataFrame, title: str = "Table II") -> str:
+    """The table as a standalone html page; everything from data is escaped."""
+    pairs = [name.removesuffix(": r_x100") for name in table if name.endswith(": r_x100")]
+    notes: dict[str, str] = {}
+    body = []
+    for block in dict.fromkeys(table["block"]):
+        body.append(f'<tbody><tr><th colspan="{1 + 3 * len(pairs)}">{escape(BLOCK_WORDS[block])}</th></tr>')
+        for _, row in table[table["block"] == block].iterrows():
+            cells = "".join(_cells(row, pair, notes) for pair in pairs)
+            body.append(f"<tr><td>{escape(str(row['label']))}</td>{cells}</tr>")
+        body.append("</tbody>")
+    top = "".join(f'<th colspan="3">{escape(_heading(pair))}</th>' for pair in pairs)
+    low = "<th>ours</th><th>n</th><th>published</th>" * len(pairs)
+    foot = "".join(f"<p><sup>{mark}</sup> {escape(reason)}</p>" for reason, mark in notes.items())
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f"<style>{STYLE}</style></head><body><table><caption>{escape(title)}: Pearson's r × 100 over the spots of all "
+        f'slides</caption><thead><tr><th rowspan="2">Method</th>{top}</tr><tr>{low}</tr></thead>'
+        f"{''.join(body)}</table>{foot}</body></html>\n"
+    )
+
+
+def _heading(pair: str) -> str:
+    tissue, reference = pair.rsplit(" ", 1)
+    return f"{tissue} against {REFERENCE_WORDS.get(reference, reference)}"
+
+
+def _cells(row: pd.Series, pair: str, notes: dict[str, str]) -> str:
+    n = row[f"{pair}: n"]
+    ours = _value(row[f"{pair}: r_x100"], row[f"{pair}: reason"], notes)
+    theirs = _value(row[f"{pair}: published_r_x100"], row[f"{pair}: published_reason"], notes)
+    return f"<td>{ours}</td><td>{f'{n:,}' if n else ''}</td><td>{theirs}</td>"
+
+
+def _value(value: float, reason: str, notes: dict[str, str]) -> str:
+    if np.isfinite(value):
+        return f"{value:.2f}"
+    if reason in ("", "not run"):
+        return escape(reason)
+    mark = notes.setdefault(reason, _letters(len(notes)))
+    return f"–<sup>{mark}</sup>"
+
+
+def _letters(place: int) -> str:
+    """a, b, … z, aa, ab, …"""
+    more, last = divmod(place, 26)
+    return (_letters(more - 1) if more else "") + ascii_lowercase[last]
