@@ -7,6 +7,7 @@ Coordinates are (x, y) in level-0 pixels; arrays are (row, column, channel).
 from __future__ import annotations
 
 import contextlib
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -310,12 +311,12 @@ def resolve_mpp(
     if not settling:
         raise InputError(f"{where}: nothing says how large a pixel is; give µm per pixel in column mpp.")
     chosen = settling[0]
-    for other in witnesses:
-        if abs(witnesses[other] / witnesses[chosen] - 1) > MPP_TOLERANCE:
-            said = "mpp" if chosen == "override" else names[chosen] + " says mpp"
+    for one, other in itertools.combinations(sorted(witnesses, key=list(names).index), 2):
+        if max(witnesses[one], witnesses[other]) > (1 + MPP_TOLERANCE) * min(witnesses[one], witnesses[other]):
+            said = "mpp is" if one == "override" else f"{names[one]} says"
             raise InputError(
-                f"{where}: {said} {'is ' if chosen == 'override' else ''}{witnesses[chosen]:.4g} but {names[other]} "
-                f"says {witnesses[other]:.4g}; give the full-resolution image, set mpp to {witnesses[other]:.4g}, "
-                "or give visium_scale if Space Ranger saw a resized image."
+                f"{where}: {said} {witnesses[one]:.4g} but {names[other]} says {witnesses[other]:.4g}; give the "
+                f"full-resolution image, set mpp to {witnesses[other]:.4g}, or give visium_scale if Space Ranger saw a "
+                "resized image."
             )
     return witnesses[chosen], witnesses
