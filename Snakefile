@@ -1,0 +1,37 @@
+# nephrospot: slides → masks → tissue under each Visium spot → Table II.
+#
+#   snakemake -n                  what would be done
+#   snakemake check               look at every slide, Visium folder and score sheet before any work
+#   snakemake --cores all         everything up to results/report.html
+#   snakemake --profile slurm     the same on a cluster
+#
+# Reading order: rules/common.smk, then the rules in the order of the includes, which is the way of the data.
+
+from snakemake.utils import min_version
+
+min_version("9.19")
+
+
+configfile: "config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "rules/common.smk"
+include: "rules/demo.smk"
+include: "rules/check.smk"
+include: "rules/segment.smk"
+include: "rules/spots.smk"
+include: "rules/omics.smk"
+include: "rules/compare.smk"
+include: "rules/report.smk"
+include: "rules/train.smk"
+
+
+# Every slide's finals stand here beside the cohort's: a wrong path is then an error, not "nothing to be done".
+rule all:
+    default_target: True
+    input:
+        slide_finals(),
+        cohort_finals(),

@@ -1,0 +1,98 @@
+"""Settings, sample sheet and the paths that rules ask for; nothing is computed here."""
+
+import sys
+import time
+from pathlib import Path
+
+# Scripts and jobs find the library in the checkout, installed or not; OpenMP threads that wait must not
+# spin (4–6 times slower on a shared node), and freed activations are kept for the next tile.
+LIBRARY = Path(workflow.basedir) / "workflow"
+sys.path.insert(0, str(LIBRARY))
+shell.prefix(
+    f"export PYTHONPATH='{LIBRARY}':${{{{PYTHONPATH:-}}}} OMP_WAIT_POLICY=PASSIVE "
+    "GLIBC_TUNABLES=glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592; "
+)
+
+from snakemake.exceptions import WorkflowError
+
+from nephrospot.errors import InputError
+from nephrospot.fingerprint import code_version
+from nephrospot.job import collect_sentences
+from nephrospot.readings import expand_sweep
+from nephrospot.settings import read_settings
+from nephrospot.sheet import read_sheet
+
+STARTED = time.time()
+
+try:
+    settings = read_settings(config)
+    DEMO = settings["demo"]["folder"]
+    sheet = read_sheet(settings["sheet"], settings, generated=[DEMO], look_for_files=workflow.is_main_process)
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+
+pathvars:
+    results=settings["results"],
+    logs=f"{settings['results']}/logs",
+    demo=DEMO,
+
+
+included = sheet[sheet["exclude"] == ""].set_index("slide", drop=False)
+SLIDES = list(included.index)
+WITH_SPOTS = list(included.index[included["visium"] != ""])
+WITH_SCORES = list(included.index[included["scores"] != ""])
+DECONVOLVED = WITH_SPOTS if settings["deconvolution"]["reference"] else []
+METHODS = expand_sweep(settings["methods"], settings["segmentation"]["sweep"])
+NETWORKS = [name for name, method in METHODS.items() if method.get("network")]
+DROP_INS = [name for name, method in METHODS.items() if method.get("masks")]
+
+
+wildcard_constraints:
+    slide="[A-Za-z0-9][A-Za-z0-9._-]*",
+    method="[A-Za-z0-9][A-Za-z0-9@._-]*",
+
+
+def any_of(names):
+    """A wildcard's pattern for just these names."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def code(script):
+    """Version of the code behind a script: a rule reruns when it changes."""
+    return code_version(Path(workflow.basedir) / "scripts" / f"{script}.py")
+
+
+def column(name):
+    """Input function: a slide's value in one column of the sheet."""
+    return lambda wildcards: included.at[wildcards.slide, name]
+
+
+def sheet_row(*columns):
+    """Params function: a slide's values in some columns."""
+    return lambda wildcards: {name: included.at[wildcards.slide, name] for name in columns}
+
+
+def weights(wildcards):
+    """The weights of a method."""
+    return METHODS[wildcards.method]["weights"]
+
+
+def drop_in(wildcards):
+    """The file, or the folder of files, that a drop-in method's masks of a slide are in."""
+    path = METHODS[wildcards.method]["masks"].replace("{slide}", wildcards.slide)
+    return str(Path(path.split("{tissue}")[0] + "_").parent) if "{tissue}" in path else path
+
+
+def slide_finals():
+    """What every slide ends with."""
+    finals = expand("<results>/{slide}/slide.json", slide=SLIDES)
+    finals += expand("<results>/{slide}/{method}/{file}", slide=SLIDES, method=METHODS, file=["masks.ome.zarr", "overview.jpg", "regions.jpg"])
+    finals += expand("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=METHODS)
+    finals += expand("<results>/{slide}/proportions.parquet", slide=DECONVOLVED)
+    return finals
+
+
+def cohort_finals():
+    """What the cohort ends with."""
+    return expand("<results>/{file}", file=["check.txt", "correlations.parquet", "table2.tsv", "table2.html", "report.html"])

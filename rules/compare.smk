@@ -1,0 +1,45 @@
+"""Tissue under the spots × pathologist × transcripts → correlations → Table II."""
+
+
+rule correlate_spots:
+    """Every method against every reference: pooled, within slides and slide by slide."""
+    input:
+        spots=expand("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=METHODS),
+        proportions=expand("<results>/{slide}/proportions.parquet", slide=DECONVOLVED),
+        scores=[included.at[slide, "scores"] for slide in WITH_SCORES if slide in WITH_SPOTS],
+    output:
+        table="<results>/correlations.parquet",
+    params:
+        results=settings["results"],
+        slides=included.loc[WITH_SPOTS, ["visium", "scores"]].to_dict("index"),
+        deconvolved=DECONVOLVED,
+        methods=list(METHODS),
+        comparisons=settings["comparisons"],
+        tissues=list(settings["tissues"]),
+        code=code("correlate_spots"),
+    log:
+        "<logs>/correlate_spots.log",
+    conda:
+        "../envs/nephrospot.yaml"
+    script:
+        "../scripts/correlate_spots.py"
+
+
+rule write_table2:
+    """Table II: a row for every method, ours and published, and what perfect masks would score."""
+    input:
+        correlations="<results>/correlations.parquet",
+        published=settings["published"],
+    output:
+        tsv="<results>/table2.tsv",
+        html=report("<results>/table2.html", caption="../workflow/report/table2.rst", category="Table II"),
+    params:
+        methods=METHODS,
+        comparisons=settings["comparisons"],
+        code=code("write_table2"),
+    log:
+        "<logs>/write_table2.log",
+    conda:
+        "../envs/nephrospot.yaml"
+    script:
+        "../scripts/write_table2.py"

@@ -1,0 +1,44 @@
+"""Which cells each spot's transcripts come from: RCTD in full mode, beside a plain weighted NNLS."""
+
+
+rule build_likelihood:
+    """RCTD's likelihood tables from their definition; computed once, kept in resources."""
+    output:
+        tables=settings["deconvolution"]["tables"],
+    params:
+        code=code("build_likelihood"),
+    resources:
+        mem_mb=4000,
+    log:
+        "<logs>/build_likelihood.log",
+    conda:
+        "../envs/nephrospot.yaml"
+    script:
+        "../scripts/build_likelihood.py"
+
+
+rule deconvolve_spots:
+    """Share of each spot's mRNA by cell type, and summed by tissue."""
+    input:
+        visium=column("visium"),
+        reference=settings["deconvolution"]["reference"] or [],
+        tables=ancient(settings["deconvolution"]["tables"]),
+        checked=ancient("<results>/check.txt"),
+    output:
+        table="<results>/{slide}/proportions.parquet",
+        notes="<results>/{slide}/deconvolution.json",
+    params:
+        deconvolution=settings["deconvolution"],
+        tissues={name: tissue["cell_types"] for name, tissue in settings["tissues"].items() if tissue["cell_types"]},
+        code=code("deconvolve_spots"),
+    threads: 1
+    resources:
+        mem_mb=6000,
+    log:
+        "<logs>/deconvolve_spots/{slide}.log",
+    benchmark:
+        "<logs>/deconvolve_spots/{slide}.benchmark.tsv"
+    conda:
+        "../envs/nephrospot.yaml"
+    script:
+        "../scripts/deconvolve_spots.py"

@@ -1,0 +1,56 @@
+"""What people look at: overlays, and one HTML page."""
+
+
+rule draw_overlay:
+    """Outlines of every tissue on the slide, and three places at full resolution."""
+    input:
+        image=column("image"),
+        manifest="<results>/{slide}/slide.json",
+        masks="<results>/{slide}/{method}/masks.ome.zarr",
+    output:
+        overview=report(
+            "<results>/{slide}/{method}/overview.jpg",
+            caption="../workflow/report/overlay.rst",
+            category="Overlays",
+            labels={"slide": "{slide}", "method": "{method}", "picture": "whole slide"},
+        ),
+        regions=report(
+            "<results>/{slide}/{method}/regions.jpg",
+            caption="../workflow/report/overlay.rst",
+            category="Overlays",
+            labels={"slide": "{slide}", "method": "{method}", "picture": "three places"},
+        ),
+    params:
+        tissues=settings["tissues"],
+        code=code("draw_overlay"),
+    log:
+        "<logs>/draw_overlay/{slide}.{method}.log",
+    conda:
+        "../envs/nephrospot.yaml"
+    script:
+        "../scripts/draw_overlay.py"
+
+
+rule write_report:
+    """results/report.html: the answer first, then everything behind it."""
+    input:
+        table="<results>/table2.tsv",
+        correlations="<results>/correlations.parquet",
+        manifests=expand("<results>/{slide}/slide.json", slide=SLIDES),
+        spots=expand("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=METHODS),
+        proportions=expand("<results>/{slide}/proportions.parquet", slide=DECONVOLVED),
+        overlays=expand("<results>/{slide}/{method}/overview.jpg", slide=SLIDES, method=METHODS),
+        predictions=expand("<results>/{slide}/{method}/predict.json", slide=SLIDES, method=NETWORKS),
+        published=settings["published"],
+    output:
+        page=report("<results>/report.html", caption="../workflow/report/report.rst", category="Report"),
+    params:
+        settings=settings | {"methods": METHODS},
+        sheet=sheet.to_dict("records"),
+        code=code("write_report"),
+    log:
+        "<logs>/write_report.log",
+    conda:
+        "../envs/nephrospot.yaml"
+    script:
+        "../scripts/write_report.py"

@@ -1,0 +1,46 @@
+"""The demonstration's weights, trained on simulated human-like tissue: `snakemake train_demo`."""
+
+
+rule simulate_patches:
+    """Partially labelled patches of simulated human-like kidneys, in the layout of the published data."""
+    output:
+        patches=directory("<results>/training/patches"),
+    params:
+        training=settings["training"],
+        code=code("simulate_patches"),
+    log:
+        "<logs>/simulate_patches.log",
+    conda:
+        "../envs/nephrospot.yaml"
+    script:
+        "../scripts/simulate_patches.py"
+
+
+rule train_method:
+    """One network from scratch; the weights carry a card that says what they were trained on."""
+    input:
+        patches="<results>/training/patches",
+    output:
+        weights="<results>/training/{network}.safetensors",
+        curve="<results>/training/{network}.json",
+    params:
+        recipe=lambda wildcards: settings["training"]["networks"][wildcards.network],
+        seed=settings["training"]["seed"],
+        code=code("train_method"),
+    wildcard_constraints:
+        network=any_of(settings["training"]["networks"]),
+    threads: workflow.cores or 1
+    resources:
+        mem_mb=4000,
+    log:
+        "<logs>/train_method/{network}.log",
+    conda:
+        "../envs/nephrospot.yaml"
+    script:
+        "../scripts/train_method.py"
+
+
+rule train_demo:
+    """All of the demonstration's weights; `make weights` copies them to workflow/weights/simulated."""
+    input:
+        expand("<results>/training/{network}.safetensors", network=settings["training"]["networks"]),

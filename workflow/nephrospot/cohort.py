@@ -1,0 +1,123 @@
+"""The tables of all slides, gathered from the results folder: what the correlations and the report read."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pandas as pd
+
+from nephrospot import __version__
+from nephrospot.correlate import join_spots
+from nephrospot.files import read_json, sha256
+from nephrospot.models.weights import read_card
+from nephrospot.scores import read_scores
+from nephrospot.visium import read_positions
+
+
+def join_cohort(
+    results: str | Path,
+    slides: dict[str, dict[str, str]],
+    deconvolved: list[str],
+    methods: list[str],
+    comparisons: list[dict],
+    tissues: list[str],
+) -> Iterator[pd.DataFrame]:
+    """Predicted and observed percentages, one slide and method at a time.
+
+    Parameters
+    ----------
+    results
+        Folder with ``{slide}/{method}/spots.parquet`` and ``{slide}/proportions.parquet``.
+    slides
+        {slide: {"visium": its Space Ranger folder, "scores": its scores or ""}}.
+    deconvolved
+        Slides that have proportions.
+    methods, comparisons, tissues
+        From the configuration.
+
+    Yields
+    ------
+    DataFrame
+        As `nephrospot.correlate.join_spots`.
+    """
+    for slide, given in slides.items():
+        folder = Path(results) / slide
+        scores = _read_scores(slide, given, tissues) if given["scores"] else None
+        proportions = pd.read_parquet(folder / "proportions.parquet") if slide in deconvolved else None
+        for method in methods:
+            spots = pd.read_parquet(folder / method / "spots.parquet")
+            yield join_spots(slide, method, spots, comparisons, scores, proportions)
+
+
+def _read_scores(slide: str, given: dict[str, str], tissues: list[str]) -> pd.DataFrame:
+    barcodes = set(read_positions(given["visium"]).table["barcode"])
+    return read_scores(given["scores"], tissues, barcodes, f"slide {slide}")
+
+
+def gather_report(results: str | Path, settings: dict, sheet: pd.DataFrame) -> dict:
+    """Everything that `nephrospot.report.page.write_report` wants, read from the results folder.
+
+    Parameters
+    ----------
+    results
+        The folder.
+    settings
+        The configuration, with the sweep's methods among ``methods``.
+    sheet
+        All rows, excluded ones included.
+
+    Returns
+    -------
+    The keyword arguments of ``write_report`` but ``output``.
+    """
+    results = Path(results)
+    included = sheet[sheet["exclude"] == ""].set_index("slide")
+    methods = settings["methods"]
+    pairs = [(slide, method) for slide in included.index for method in methods]
+
+    def existing(name: str, keys: list) -> dict:
+        folders = {key: results.joinpath(*([key] if isinstance(key, str) else key)) / name for key in keys}
+        return {key: path for key, path in folders.items() if path.exists()}
+
+    tissues = list(settings["tissues"])
+    given = included[["visium", "scores"]].to_dict("index")
+    weights = {
+        name: {"path": method["weights"], "sha256": sha256(method["weights"]), "card": read_card(method["weights"])}
+        for name, method in methods.items()
+        if method.get("weights")
+    }
+    return {
+        "settings": settings,
+        "manifests": {slide: read_json(path) for slide, path in existing("slide.json", list(included.index)).items()},
+        "sheet": sheet,
+        "table2": pd.read_csv(results / "table2.tsv", sep="\t", keep_default_na=False, na_values=["nan"]),
+        "correlations": pd.read_parquet(results / "correlations.parquet"),
+        "spots": {key: pd.read_parquet(path) for key, path in existing("spots.parquet", pairs).items()},
+        "proportions": {
+            slide: pd.read_parquet(path) for slide, path in existing("proportions.parquet", list(included.index)).items()
+        },
+        "scores": {s: _read_scores(s, g, tissues) for s, g in given.items() if g["scores"] and g["visium"]},
+        "overlays": {
+            key: {"overview": path, "regions": path.with_name("regions.jpg")}
+            for key, path in existing("overview.jpg", pairs).items()
+        },
+        "notes": {slide: read_json(p) for slide, p in existing("deconvolution.json", list(included.index)).items()},
+        "predictions": {key: read_json(path) for key, path in existing("predict.json", pairs).items()},
+        "weights": weights,
+        "versions": list_versions(),
+    }
+
+
+def list_versions() -> dict[str, str]:
+    """Versions of nephrospot, Python, and the packages that numbers depend on."""
+    names = ("torch", "openslide-python", "tifffile", "opencv-python-headless", "numpy", "scipy", "pandas", "zarr")
+    names += ("scanpy", "squidpy", "anndata", "rctd-py", "snakemake")
+    versions = {"nephrospot": __version__, "python": platform.python_version()}
+    for name in names:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
