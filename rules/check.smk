@@ -8,14 +8,15 @@ rule check_slide:
         visium=lambda wildcards: included.at[wildcards.slide, "visium"] or [],
     output:
         manifest="<results>/{slide}/slide.json",
-    params:
-        row=sheet_row("slide", "image", "visium", "species", "stain", "group", "mpp", "visium_scale", "visium_x_px", "visium_y_px"),
-        registration=settings["registration"],
-        code=code("check_slide"),
     log:
         "<logs>/check_slide/{slide}.log",
     conda:
         "../envs/nephrospot.yaml"
+    params:
+        # Not stain and group: they are for the report alone, and a new wording mustn't start the networks.
+        row=sheet_row("slide", "image", "visium", "species", "mpp", "visium_scale", "visium_x_px", "visium_y_px"),
+        registration=settings["registration"],
+        code=code("check_slide"),
     script:
         "../scripts/check_slide.py"
 
@@ -27,13 +28,13 @@ rule check:
         scores=[included.at[slide, "scores"] for slide in WITH_SCORES],
     output:
         text="<results>/check.txt",
-    params:
-        sheet=sheet.to_dict("records"),
-        tissues=list(settings["tissues"]),
-        code=code("check"),
     log:
         "<logs>/check.log",
     conda:
         "../envs/nephrospot.yaml"
+    params:
+        sheet=sheet.to_dict("records"),
+        tissues=list(settings["tissues"]),
+        code=code("check"),
     script:
         "../scripts/check.py"

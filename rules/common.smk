@@ -16,9 +16,9 @@ shell.prefix(
 from snakemake.exceptions import WorkflowError
 
 from nephrospot.errors import InputError
-from nephrospot.fingerprint import code_version
+from nephrospot.fingerprint import code_version, files_version
 from nephrospot.job import collect_sentences
-from nephrospot.readings import expand_sweep
+from nephrospot.readings import expand_sweep, method_readings
 from nephrospot.settings import read_settings
 from nephrospot.sheet import read_sheet
 
@@ -78,6 +78,22 @@ def weights(wildcards):
     return METHODS[wildcards.method]["weights"]
 
 
+def readings(wildcards, method=None):
+    """Tissue, magnification and scale code of each reading of a method on a slide's species."""
+    species = included.at[wildcards.slide, "species"]
+    return method_readings(METHODS[method or wildcards.method], settings["species"], species)
+
+
+def magnifications(wildcards):
+    """Every magnification that some method reads a slide at."""
+    return sorted({magnification for name in NETWORKS for _, magnification, _ in readings(wildcards, name)})
+
+
+def windows(*keys):
+    """Some of the keys under segmentation: a rule reruns for those that it uses, not for the others."""
+    return {key: settings["segmentation"][key] for key in keys}
+
+
 def drop_in(wildcards):
     """The file, or the folder of files, that a drop-in method's masks of a slide are in."""
     path = METHODS[wildcards.method]["masks"].replace("{slide}", wildcards.slide)
@@ -87,7 +103,12 @@ def drop_in(wildcards):
 def slide_finals():
     """What every slide ends with."""
     finals = expand("<results>/{slide}/slide.json", slide=SLIDES)
-    finals += expand("<results>/{slide}/{method}/{file}", slide=SLIDES, method=METHODS, file=["masks.ome.zarr", "overview.jpg", "regions.jpg"])
+    finals += expand(
+        "<results>/{slide}/{method}/{file}",
+        slide=SLIDES,
+        method=METHODS,
+        file=["masks.ome.zarr", "overview.jpg", "regions.jpg"],
+    )
     finals += expand("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=METHODS)
     finals += expand("<results>/{slide}/proportions.parquet", slide=DECONVOLVED)
     return finals
@@ -95,4 +116,18 @@ def slide_finals():
 
 def cohort_finals():
     """What the cohort ends with."""
-    return expand("<results>/{file}", file=["check.txt", "correlations.parquet", "table2.tsv", "table2.html", "report.html"])
+    return expand(
+        "<results>/{file}", file=["check.txt", "correlations.parquet", "table2.tsv", "table2.html", "report.html"]
+    )
+
+
+onsuccess:
+    print(f"\nDone. The report is {settings['results']}/report.html, Table II {settings['results']}/table2.tsv.")
+
+
+onerror:
+    sentences = collect_sentences(f"{settings['results']}/logs", STARTED)
+    print(
+        "\n".join(["", "What stopped the run:", *(f"  {sentence}" for sentence in sentences)]) if sentences else ""
+    )
+    print("Finished steps are kept: mend what is said above and run the same command again.")

@@ -9,18 +9,18 @@ rule correlate_spots:
         scores=[included.at[slide, "scores"] for slide in WITH_SCORES if slide in WITH_SPOTS],
     output:
         table="<results>/correlations.parquet",
+    log:
+        "<logs>/correlate_spots.log",
+    conda:
+        "../envs/nephrospot.yaml"
     params:
-        results=settings["results"],
+        results=lambda wildcards, output: str(Path(output.table).parent),
         slides=included.loc[WITH_SPOTS, ["visium", "scores"]].to_dict("index"),
         deconvolved=DECONVOLVED,
         methods=list(METHODS),
         comparisons=settings["comparisons"],
         tissues=list(settings["tissues"]),
         code=code("correlate_spots"),
-    log:
-        "<logs>/correlate_spots.log",
-    conda:
-        "../envs/nephrospot.yaml"
     script:
         "../scripts/correlate_spots.py"
 
@@ -33,13 +33,13 @@ rule write_table2:
     output:
         tsv="<results>/table2.tsv",
         html=report("<results>/table2.html", caption="../workflow/report/table2.rst", category="Table II"),
-    params:
-        methods=METHODS,
-        comparisons=settings["comparisons"],
-        code=code("write_table2"),
     log:
         "<logs>/write_table2.log",
     conda:
         "../envs/nephrospot.yaml"
+    params:
+        methods=METHODS,
+        comparisons=settings["comparisons"],
+        code=code("write_table2"),
     script:
         "../scripts/write_table2.py"

@@ -9,13 +9,13 @@ rule simulate_slide:
         masks=directory("<demo>/{slide}/masks"),
         scores="<demo>/{slide}/scores.csv",
         truth="<demo>/{slide}/truth.parquet",
-    params:
-        demo=settings["demo"],
-        code=code("simulate_slide"),
     log:
         "<logs>/simulate_slide/{slide}.log",
     conda:
         "../envs/nephrospot.yaml"
+    params:
+        demo=settings["demo"],
+        code=code("simulate_slide"),
     script:
         "../scripts/simulate_slide.py"
 
@@ -24,12 +24,12 @@ rule simulate_reference:
     """Single cells with labels, from other donors than the slides."""
     output:
         reference="<demo>/reference.h5ad",
-    params:
-        demo=settings["demo"],
-        code=code("simulate_reference"),
     log:
         "<logs>/simulate_reference.log",
     conda:
         "../envs/nephrospot.yaml"
+    params:
+        demo=settings["demo"],
+        code=code("simulate_reference"),
     script:
         "../scripts/simulate_reference.py"

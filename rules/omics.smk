@@ -5,14 +5,14 @@ rule build_likelihood:
     """RCTD's likelihood tables from their definition; computed once, kept in resources."""
     output:
         tables=settings["deconvolution"]["tables"],
-    params:
-        code=code("build_likelihood"),
-    resources:
-        mem_mb=4000,
     log:
         "<logs>/build_likelihood.log",
     conda:
         "../envs/nephrospot.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        code=code("build_likelihood"),
     script:
         "../scripts/build_likelihood.py"
 
@@ -27,18 +27,18 @@ rule deconvolve_spots:
     output:
         table="<results>/{slide}/proportions.parquet",
         notes="<results>/{slide}/deconvolution.json",
-    params:
-        deconvolution=settings["deconvolution"],
-        tissues={name: tissue["cell_types"] for name, tissue in settings["tissues"].items() if tissue["cell_types"]},
-        code=code("deconvolve_spots"),
-    threads: 1
-    resources:
-        mem_mb=6000,
     log:
         "<logs>/deconvolve_spots/{slide}.log",
     benchmark:
         "<logs>/deconvolve_spots/{slide}.benchmark.tsv"
     conda:
         "../envs/nephrospot.yaml"
+    threads: 1
+    resources:
+        mem_mb=6000,
+    params:
+        deconvolution=settings["deconvolution"],
+        tissues={name: tissue["cell_types"] for name, tissue in settings["tissues"].items() if tissue["cell_types"]},
+        code=code("deconvolve_spots"),
     script:
         "../scripts/deconvolve_spots.py"

@@ -20,13 +20,13 @@ rule draw_overlay:
             category="Overlays",
             labels={"slide": "{slide}", "method": "{method}", "picture": "three places"},
         ),
-    params:
-        tissues=settings["tissues"],
-        code=code("draw_overlay"),
     log:
         "<logs>/draw_overlay/{slide}.{method}.log",
     conda:
         "../envs/nephrospot.yaml"
+    params:
+        tissues=settings["tissues"],
+        code=code("draw_overlay"),
     script:
         "../scripts/draw_overlay.py"
 
@@ -38,19 +38,24 @@ rule write_report:
         correlations="<results>/correlations.parquet",
         manifests=expand("<results>/{slide}/slide.json", slide=SLIDES),
         spots=expand("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=METHODS),
-        proportions=expand("<results>/{slide}/proportions.parquet", slide=DECONVOLVED),
-        overlays=expand("<results>/{slide}/{method}/overview.jpg", slide=SLIDES, method=METHODS),
+        proportions=expand(
+            "<results>/{slide}/{file}", slide=DECONVOLVED, file=["proportions.parquet", "deconvolution.json"]
+        ),
+        scores=[included.at[slide, "scores"] for slide in WITH_SCORES],
+        overlays=expand(
+            "<results>/{slide}/{method}/{file}.jpg", slide=SLIDES, method=METHODS, file=["overview", "regions"]
+        ),
         predictions=expand("<results>/{slide}/{method}/predict.json", slide=SLIDES, method=NETWORKS),
-        published=settings["published"],
+        weights=[METHODS[name]["weights"] for name in NETWORKS],
     output:
         page=report("<results>/report.html", caption="../workflow/report/report.rst", category="Report"),
-    params:
-        settings=settings | {"methods": METHODS},
-        sheet=sheet.to_dict("records"),
-        code=code("write_report"),
     log:
         "<logs>/write_report.log",
     conda:
         "../envs/nephrospot.yaml"
+    params:
+        settings=settings | {"methods": METHODS},
+        sheet=sheet.to_dict("records"),
+        code=code("write_report") + files_version(LIBRARY / "nephrospot/report/templates"),
     script:
         "../scripts/write_report.py"

@@ -10,15 +10,15 @@ rule find_tiles:
         checked=ancient("<results>/check.txt"),
     output:
         tiles="<results>/{slide}/tiles.parquet",
-    params:
-        species=settings["species"],
-        methods={name: METHODS[name] for name in NETWORKS},
-        segmentation=settings["segmentation"],
-        code=code("find_tiles"),
     log:
         "<logs>/find_tiles/{slide}.log",
     conda:
         "../envs/nephrospot.yaml"
+    params:
+        magnifications=magnifications,
+        segmentation=windows("window_px", "halo_px", "max_upsampling"),
+        tissue=settings["segmentation"]["tissue"],
+        code=code("find_tiles"),
     script:
         "../scripts/find_tiles.py"
 
@@ -33,22 +33,22 @@ rule predict_masks:
     output:
         masks=temp(directory("<results>/{slide}/{method}/predicted.zarr")),
         summary="<results>/{slide}/{method}/predict.json",
-    params:
-        method=lambda wildcards: METHODS[wildcards.method],
-        species=settings["species"],
-        segmentation=settings["segmentation"],
-        code=code("predict_masks"),
-    wildcard_constraints:
-        method=any_of(NETWORKS),
-    threads: 1
-    resources:
-        mem_mb=4000,
     log:
         "<logs>/predict_masks/{slide}.{method}.log",
     benchmark:
         "<logs>/predict_masks/{slide}.{method}.benchmark.tsv"
+    wildcard_constraints:
+        method=any_of(NETWORKS),
     conda:
         "../envs/nephrospot.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        network=lambda wildcards: METHODS[wildcards.method]["network"],
+        readings=readings,
+        segmentation=windows("window_px", "halo_px", "max_upsampling", "precision"),
+        code=code("predict_masks"),
     script:
         "../scripts/predict_masks.py"
 
@@ -61,16 +61,16 @@ rule stitch_masks:
         masks="<results>/{slide}/{method}/predicted.zarr",
     output:
         masks=directory("<results>/{slide}/{method}/masks.ome.zarr"),
+    log:
+        "<logs>/stitch_masks/{slide}.{method}.log",
+    wildcard_constraints:
+        method=any_of(NETWORKS),
+    conda:
+        "../envs/nephrospot.yaml"
     params:
         tissues=settings["tissues"],
         stitch=settings["stitch"],
         code=code("stitch_masks"),
-    wildcard_constraints:
-        method=any_of(NETWORKS),
-    log:
-        "<logs>/stitch_masks/{slide}.{method}.log",
-    conda:
-        "../envs/nephrospot.yaml"
     script:
         "../scripts/stitch_masks.py"
 
@@ -84,16 +84,16 @@ rule import_masks:
         checked=ancient("<results>/check.txt"),
     output:
         masks=directory("<results>/{slide}/{method}/masks.ome.zarr"),
+    log:
+        "<logs>/import_masks/{slide}.{method}.log",
+    wildcard_constraints:
+        method=any_of(DROP_INS),
+    conda:
+        "../envs/nephrospot.yaml"
     params:
         template=lambda wildcards: METHODS[wildcards.method]["masks"],
         tissues=settings["tissues"],
         stitch=settings["stitch"],
         code=code("import_masks"),
-    wildcard_constraints:
-        method=any_of(DROP_INS),
-    log:
-        "<logs>/import_masks/{slide}.{method}.log",
-    conda:
-        "../envs/nephrospot.yaml"
     script:
         "../scripts/import_masks.py"

@@ -9,13 +9,13 @@ rule measure_spots:
         visium=column("visium"),
     output:
         table="<results>/{slide}/{method}/spots.parquet",
-    params:
-        diameter_um=settings["spots"]["diameter_um"],
-        tissues=list(settings["tissues"]),
-        code=code("measure_spots"),
     log:
         "<logs>/measure_spots/{slide}.{method}.log",
     conda:
         "../envs/nephrospot.yaml"
+    params:
+        diameter_um=settings["spots"]["diameter_um"],
+        tissues=list(settings["tissues"]),
+        code=code("measure_spots"),
     script:
         "../scripts/measure_spots.py"

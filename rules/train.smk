@@ -5,13 +5,13 @@ rule simulate_patches:
     """Partially labelled patches of simulated human-like kidneys, in the layout of the published data."""
     output:
         patches=directory("<results>/training/patches"),
-    params:
-        training=settings["training"],
-        code=code("simulate_patches"),
     log:
         "<logs>/simulate_patches.log",
     conda:
         "../envs/nephrospot.yaml"
+    params:
+        training=settings["training"],
+        code=code("simulate_patches"),
     script:
         "../scripts/simulate_patches.py"
 
@@ -23,19 +23,19 @@ rule train_method:
     output:
         weights="<results>/training/{network}.safetensors",
         curve="<results>/training/{network}.json",
+    log:
+        "<logs>/train_method/{network}.log",
+    wildcard_constraints:
+        network=any_of(settings["training"]["networks"]),
+    conda:
+        "../envs/nephrospot.yaml"
+    threads: workflow.cores or 1
+    resources:
+        mem_mb=4000,
     params:
         recipe=lambda wildcards: settings["training"]["networks"][wildcards.network],
         seed=settings["training"]["seed"],
         code=code("train_method"),
-    wildcard_constraints:
-        network=any_of(settings["training"]["networks"]),
-    threads: workflow.cores or 1
-    resources:
-        mem_mb=4000,
-    log:
-        "<logs>/train_method/{network}.log",
-    conda:
-        "../envs/nephrospot.yaml"
     script:
         "../scripts/train_method.py"
 

@@ -9,5 +9,6 @@ from nephrospot.tiles import tile_slide
 with job(snakemake):
     manifest = read_slide_manifest(snakemake.input.manifest)
     with open_slide(snakemake.input.image) as slide:
-        tiles = tile_slide(slide, manifest, **{k: snakemake.params[k] for k in ("species", "methods", "segmentation")})
+        p = snakemake.params
+        tiles = tile_slide(slide, manifest, p.magnifications, p.segmentation, p.tissue)
     write_parquet(snakemake.output.tiles, tiles)

@@ -7,6 +7,6 @@ from nephrospot.job import job
 with job(snakemake):
     run_method(
         snakemake.input.image, read_slide_manifest(snakemake.input.manifest), snakemake.input.tiles,
-        snakemake.params.method, snakemake.params.species, snakemake.params.segmentation,
+        snakemake.params.network, snakemake.input.weights, snakemake.params.readings, snakemake.params.segmentation,
         snakemake.output.masks, snakemake.output.summary, snakemake.threads,
     )  # fmt: skip

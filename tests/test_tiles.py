@@ -1,13 +1,12 @@
 """The grid of tiles, and the readings that decide which grids there are."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nephrospot.errors import InputError
-from nephrospot.readings import Reading, expand_sweep, list_readings, split_readable
+from nephrospot.readings import Reading, expand_sweep, list_readings, method_readings, split_readable
 from nephrospot.slide import open_slide
 from nephrospot.tiles import Grid, list_tiles, tile_slide
 from nephrospot.tissue import find_tissue
@@ -97,13 +96,18 @@ def test_the_sweep_adds_a_method_for_each_magnification_with_codes_unchanged():
     ]
 
 
-def test_a_slide_is_tiled_at_each_magnification_that_is_read(tmp_path):
+def test_a_slide_is_tiled_at_each_magnification_that_it_can_serve(tmp_path):
     path = write_tiff(tmp_path / "s.tiff", np.full((900, 900, 3), (190, 110, 160), np.uint8), tile=(256, 256))
-    manifest = {"slide": "s", "species": "mouse", "mpp": 0.5, "width_px": 900, "height_px": 900}
-    segmentation = {"window_px": 256, "halo_px": 32, "max_upsampling": 1.25, "tissue": {}}
+    manifest = {"slide": "s", "mpp": 0.5, "width_px": 900, "height_px": 900}
+    segmentation = {"window_px": 256, "halo_px": 32, "max_upsampling": 1.25}
     with open_slide(path) as slide:
-        tiles = tile_slide(slide, manifest, SPECIES, {"net": {"label": "n"}}, segmentation)
-        assert dict(tiles.groupby("magnification").size()) == {10.0: 9, 20.0: 25}
-        assert isinstance(tiles, pd.DataFrame)
-        with pytest.raises(InputError, match="no tissue can be read at 5 µm per pixel"):
-            tile_slide(slide, manifest | {"mpp": 5.0}, SPECIES, {"net": {"label": "n"}}, segmentation)
+        tiles = tile_slide(slide, manifest, [20, 10, 40], segmentation, {})
+        assert dict(tiles.groupby("magnification").size()) == {10.0: 9, 20.0: 25}, "40× would need 0.25 µm per pixel"
+        with pytest.raises(InputError, match=r"no tissue can be read at 0\.5 µm per pixel"):
+            tile_slide(slide, manifest, [40], segmentation, {})
+
+
+def test_a_methods_own_readings_go_before_everyones():
+    own = {"label": "n", "species_readings": {"mouse": {"PT": {"magnification": 5, "scale_code": 5}}}}
+    assert method_readings(own, SPECIES, "mouse") == [("PT", 5.0, 5)]
+    assert method_readings({"label": "n"}, SPECIES, "mouse") == [("PT", 10.0, 10), ("CAP", 20.0, 5)]

@@ -19,7 +19,7 @@ from nephrospot.visium import VisiumGrid, read_positions
 SIZE_TOLERANCE = 0.01
 THUMBNAIL_PX = 2000  # as many as Space Ranger's picture has
 MIN_COUNTED_SHARE = 0.1  # of the spots on tissue; fewer with counts means another slide's matrix
-PLAIN = ("slide", "image", "visium", "species", "stain", "group")
+PLAIN = ("slide", "image", "visium", "species")
 
 
 def check_slide(row: Mapping, registration: dict) -> dict:

@@ -85,6 +85,13 @@ def gather_report(results: str | Path, settings: dict, sheet: pd.DataFrame) -> d
 
     tissues = list(settings["tissues"])
     given = included[["visium", "scores"]].to_dict("index")
+    scores = {s: _read_scores(s, g, tissues) for s, g in given.items() if g["scores"] and g["visium"]}
+    manifests = {
+        slide: read_json(path)
+        | included.loc[slide, ["stain", "group"]].to_dict()
+        | {"n_scores": _count_scored(scores.get(slide))}
+        for slide, path in existing("slide.json", list(included.index)).items()
+    }
     weights = {
         name: {"path": method["weights"], "sha256": sha256(method["weights"]), "card": read_card(method["weights"])}
         for name, method in methods.items()
@@ -92,15 +99,16 @@ def gather_report(results: str | Path, settings: dict, sheet: pd.DataFrame) -> d
     }
     return {
         "settings": settings,
-        "manifests": {slide: read_json(path) for slide, path in existing("slide.json", list(included.index)).items()},
+        "manifests": manifests,
         "sheet": sheet,
         "table2": pd.read_csv(results / "table2.tsv", sep="\t", keep_default_na=False, na_values=["nan"]),
         "correlations": pd.read_parquet(results / "correlations.parquet"),
         "spots": {key: pd.read_parquet(path) for key, path in existing("spots.parquet", pairs).items()},
         "proportions": {
-            slide: pd.read_parquet(path) for slide, path in existing("proportions.parquet", list(included.index)).items()
+            slide: pd.read_parquet(path)
+            for slide, path in existing("proportions.parquet", list(included.index)).items()
         },
-        "scores": {s: _read_scores(s, g, tissues) for s, g in given.items() if g["scores"] and g["visium"]},
+        "scores": scores,
         "overlays": {
             key: {"overview": path, "regions": path.with_name("regions.jpg")}
             for key, path in existing("overview.jpg", pairs).items()
@@ -110,6 +118,10 @@ def gather_report(results: str | Path, settings: dict, sheet: pd.DataFrame) -> d
         "weights": weights,
         "versions": list_versions(),
     }
+
+
+def _count_scored(scores: pd.DataFrame | None) -> int:
+    return 0 if scores is None else int(scores.drop(columns="barcode").notna().any(axis=1).sum())
 
 
 def list_versions() -> dict[str, str]:

@@ -38,7 +38,7 @@ def whole(path: str | Path) -> Iterator[Path]:
         yield temporary
         if path.is_dir():
             _remove(path)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InputError(
@@ -76,7 +76,7 @@ def write_parquet(path: str | Path, frame: pd.DataFrame) -> None:
 def sha256(path: str | Path) -> str:
     """Hex SHA-256 of a file, read in blocks."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

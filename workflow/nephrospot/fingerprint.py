@@ -35,6 +35,15 @@ def code_version(script: str | Path) -> str:
     return digest.hexdigest()[:12]
 
 
+def files_version(folder: str | Path) -> str:
+    """Hash of the files in a folder, such as a page's template; 12 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(folder).iterdir()):
+        if path.is_file():
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
 @functools.cache
 def _normalised(path: Path) -> bytes:
     return ast.unparse(_parsed(path)).encode()

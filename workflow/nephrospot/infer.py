@@ -25,7 +25,7 @@ from nephrospot.errors import InputError
 from nephrospot.files import sha256, whole, write_json
 from nephrospot.models import Method, scale_id, tissue_id
 from nephrospot.models.weights import load_weights
-from nephrospot.readings import Reading, method_readings, split_readable
+from nephrospot.readings import Reading, split_readable
 from nephrospot.slide import Slide, open_slide
 from nephrospot.tiles import Grid, make_grid
 
@@ -38,8 +38,9 @@ def run_method(
     image: str | Path,
     manifest: dict,
     tiles_path: str | Path,
-    method: dict,
-    species: dict,
+    network: str,
+    weights: str | Path,
+    readings: list[tuple[str, float, int]],
     segmentation: dict,
     output: str | Path,
     summary: str | Path,
@@ -51,33 +52,30 @@ def run_method(
     ----------
     manifest : slide.json of the slide
     tiles_path : its tiles.parquet
-    method, species, segmentation : from the configuration
+    network, weights : of the method
+    readings : tissue, magnification and scale code, one tuple a tissue
+    segmentation : ``window_px``, ``halo_px``, ``precision`` and ``max_upsampling`` of the configuration
     """
     started = time.monotonic()
-    network, card = load_weights(method["network"], method["weights"])
-    readings = method_readings(method, species, manifest["species"])
-    groups, refused = split_readable(readings, manifest["mpp"], segmentation["max_upsampling"])
+    method, card = load_weights(network, weights)
+    groups, refused = split_readable(
+        [Reading(*reading) for reading in readings], manifest["mpp"], segmentation["max_upsampling"]
+    )
     for tissue, reason in refused.items():
         log.warning("%s: %s is left out: %s.", manifest["slide"], tissue, reason)
     grids = {magnification: make_grid(manifest, magnification, segmentation) for magnification in groups}
+    tiles = pd.read_parquet(tiles_path)
     with open_slide(image) as slide:
         facts = predict_slide(
-            slide,
-            grids,
-            pd.read_parquet(tiles_path),
-            groups,
-            network,
-            output,
-            precision=segmentation["precision"],
-            threads=threads,
+            slide, grids, tiles, groups, method, output, precision=segmentation["precision"], threads=threads
         )
     facts |= {
         "refused": refused,
         "readings": {r.tissue: f"{r.magnification:g}x, code {r.scale_code}x" for rs in groups.values() for r in rs},
         "window_px": segmentation["window_px"],
         "halo_px": segmentation["halo_px"],
-        "weights": str(method["weights"]),
-        "weights_sha256": sha256(method["weights"]),
+        "weights": str(weights),
+        "weights_sha256": sha256(weights),
         "card": card,
         "seconds": round(time.monotonic() - started, 1),
     }

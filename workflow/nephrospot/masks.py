@@ -137,8 +137,8 @@ def _open_geojson(path: Path, slide: Slide, slide_mpp: float) -> dict[str, MaskS
         shapely.errors.ShapelyError,
     ) as error:
         raise InputError(
-            f"{path}: this isn't GeoJSON with a classification name on every feature ({type(error).__name__}: {error}); "
-            "export the annotations from QuPath as a FeatureCollection."
+            f"{path}: this isn't GeoJSON with a classification name on every feature "
+            f"({type(error).__name__}: {error}); export the annotations from QuPath as a FeatureCollection."
         ) from error
     if not outlines:
         raise InputError(f"{path}: there is no annotation in it; leave the slide out of this method or annotate it.")

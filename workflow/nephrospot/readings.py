@@ -28,6 +28,11 @@ def list_readings(species: dict[str, dict], sweep_magnification: float | None = 
     ]
 
 
+def can_serve(slide_mpp: float, magnification: float, max_upsampling: float) -> bool:
+    """Whether a slide's pixels are fine enough for a magnification."""
+    return slide_mpp <= magnification_to_mpp(magnification) * max_upsampling
+
+
 def split_readable(
     readings: list[Reading], slide_mpp: float, max_upsampling: float
 ) -> tuple[dict[float, list[Reading]], dict[str, str]]:
@@ -41,13 +46,13 @@ def split_readable(
     groups: dict[float, list[Reading]] = {}
     refused: dict[str, str] = {}
     for reading in readings:
-        wanted = magnification_to_mpp(reading.magnification)
-        if slide_mpp > wanted * max_upsampling:
+        if can_serve(slide_mpp, reading.magnification, max_upsampling):
+            groups.setdefault(reading.magnification, []).append(reading)
+        else:
+            wanted = magnification_to_mpp(reading.magnification)
             refused[reading.tissue] = (
                 f"read at {reading.magnification:g}× ({wanted:g} µm per pixel) but the slide has {slide_mpp:.3g}"
             )
-        else:
-            groups.setdefault(reading.magnification, []).append(reading)
     return groups, refused
 
 
@@ -71,7 +76,11 @@ def expand_sweep(methods: dict[str, dict], magnifications: list[float]) -> dict[
     return expanded
 
 
-def method_readings(method: dict, species: dict[str, dict], name: str) -> list[Reading]:
-    """Readings of one method for the species ``name``: its own where it has some, else everyone's."""
-    table = (method.get("species_readings") or species)[name]
-    return list_readings(table, method.get("sweep_magnification"))
+def method_readings(method: dict, species: dict[str, dict], name: str) -> list[tuple[str, float, int]]:
+    """Tissue, magnification and scale code of each reading of one method for the species ``name``.
+
+    Plain tuples, since the workflow keeps them as a rule's parameter: a change of anything else in the
+    configuration must not start the networks again. ``Reading(*values)`` makes them readings.
+    """
+    table = (method.get("species_readings") or {}).get(name) or species[name]
+    return [(r.tissue, r.magnification, r.scale_code) for r in list_readings(table, method.get("sweep_magnification"))]

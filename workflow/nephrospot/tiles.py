@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from nephrospot.errors import InputError
-from nephrospot.readings import method_readings, split_readable
+from nephrospot.readings import can_serve
 from nephrospot.slide import Slide, magnification_to_mpp
 from nephrospot.tissue import TISSUE_MPP, find_tissue
 
@@ -101,30 +101,31 @@ def list_tiles(grid: Grid, tissue: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["magnification", "column", "row", "x_px", "y_px", "tissue_share"])
 
 
-def tile_slide(slide: Slide, manifest: dict, species: dict, methods: dict, segmentation: dict) -> pd.DataFrame:
-    """The tiles of one slide at every magnification that one of the methods reads and the slide can serve.
+def tile_slide(
+    slide: Slide, manifest: dict, magnifications: list[float], segmentation: dict, tissue: dict
+) -> pd.DataFrame:
+    """The tiles of one slide at every magnification that the slide can serve.
 
     Parameters
     ----------
     manifest : slide.json of the slide
-    species, methods, segmentation : from the configuration
+    magnifications : what the methods read at
+    segmentation : ``window_px``, ``halo_px`` and ``max_upsampling`` of the configuration
+    tissue : what counts as tissue, for `nephrospot.tissue.find_tissue`
 
     Returns
     -------
     As `list_tiles`, magnifications one below the other.
     """
-    tissue = find_tissue(slide, manifest["mpp"], f"slide {manifest['slide']}", **segmentation["tissue"])
-    magnifications: set[float] = set()
-    for method in methods.values():
-        readings = method_readings(method, species, manifest["species"])
-        magnifications |= set(split_readable(readings, manifest["mpp"], segmentation["max_upsampling"])[0])
-    tables = [list_tiles(make_grid(manifest, m, segmentation), tissue) for m in sorted(magnifications)]
-    if not tables:
+    where = f"slide {manifest['slide']}"
+    found = find_tissue(slide, manifest["mpp"], where, **tissue)
+    served = [m for m in sorted(set(magnifications)) if can_serve(manifest["mpp"], m, segmentation["max_upsampling"])]
+    if not served:
         raise InputError(
-            f"slide {manifest['slide']}: no tissue can be read at {manifest['mpp']:.3g} µm per pixel; raise "
-            "segmentation → max_upsampling, read at a lower magnification, or leave the slide out."
+            f"{where}: no tissue can be read at {manifest['mpp']:.3g} µm per pixel; raise segmentation → "
+            "max_upsampling, read at a lower magnification, or leave the slide out."
         )
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat([list_tiles(make_grid(manifest, m, segmentation), found) for m in served], ignore_index=True)
 
 
 def make_grid(manifest: dict, magnification: float, segmentation: dict) -> Grid:

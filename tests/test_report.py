@@ -1,0 +1,300 @@
+import hashlib
+import html
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from nephrospot.correlate import correlate, join_spots
+from nephrospot.report.page import write_report
+from nephrospot.settings import read_settings
+from nephrospot.table2 import make_table2
+
+NASTY = "<script>alert('x')</script> & \"co\""
+HEADINGS = ["The answer", "The slides", "What the network saw", "Spots against the pathologist",
+            "Spots against the transcripts", "How sure", "What was refused or left out, and why",
+            "How it was made", "Words"]  # fmt: skip
+COMPARISONS = [{"tissue": "PT", "reference": "rctd"}, {"tissue": "CAP", "reference": "pathologist"}]
+PUBLISHED = pd.DataFrame(
+    [
+        ("Omni-Seg", "PT", "rctd", 10, 75.25, "paper", ""),
+        ("Omni-Seg", "CAP", "pathologist", 20, 91.73, "paper", ""),
+        ("TAL", "PT", "rctd", 10, 4.18, "paper", ""),
+        ("TAL", "CAP", "pathologist", 20, np.nan, "paper", "nothing was predicted in any spot"),
+        ("Med3D", "PT", "rctd", 10, -5.16, "paper", ""),
+    ],
+    columns=["method", "tissue", "reference", "magnification", "r_x100", "source", "note"],
+)
+
+
+def make_slide(rng, n_rows=8, n_columns=5):
+    """40 spots of one slide with truths, scores and proportions that follow them."""
+    row, column = (index.ravel() for index in np.mgrid[0:n_rows, 0:n_columns])
+    n = n_rows * n_columns
+    barcode = [f"S{i:03d}-1" for i in range(n)]
+    pt = np.clip(50 + 30 * np.sin(column / 2) + rng.normal(0, 5, n), 0, 100)
+    cap = np.where(rng.random(n) < 0.3, rng.uniform(10, 90, n), 0.0)
+    place = {"x_px": 400.0 + 200 * column + 100 * (row % 2), "y_px": 400.0 + 173 * row}
+    scores = pd.DataFrame({"barcode": barcode, "CAP": 5 * np.round(cap / 5)})
+    scores.loc[3, "CAP"] = np.nan
+    status = np.where(np.arange(n) == 7, "fewer than 500 UMI", "used")
+    share = np.where(status == "used", np.clip(pt / 100 + rng.normal(0, 0.05, n), 0, 1), np.nan)
+    tables = [
+        pd.DataFrame({"barcode": barcode, "deconvolution": name, "n_umi": 900.0, "n_genes": 500.0, "mt_percent": 9.0,
+                      "status": status, "weight_sum": 1.0, "type:PT-S1": share, "tissue:PT": share})
+        for name in ("rctd", "nnls")
+    ]  # fmt: skip
+    return barcode, place, pt, cap, scores, pd.concat(tables, ignore_index=True)
+
+
+def save_noise(path, side):
+    """A JPEG that compresses as badly as can be."""
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (side, side, 3), dtype=np.uint8)).save(path, quality=90)
+
+
+def make_spots(rng, barcode, place, pt, cap, noise, silent):
+    spots = pd.DataFrame({"barcode": barcode, "array_row": 0, "array_col": 0, **place, "inside_share": 1.0})
+    n = len(barcode)
+    spots["PT_percent"] = np.clip(pt + rng.normal(0, noise, n), 0, 100)
+    spots["CAP_percent"] = 0.0 if silent else np.where(cap > 0, np.clip(cap + rng.normal(0, noise, n), 0, 100), 0)
+    spots["reason"] = ""
+    spots.loc[11, ["PT_percent", "CAP_percent", "reason"]] = [np.nan, np.nan, "the disc is cut by the image's edge"]
+    return spots
+
+
+@pytest.fixture
+def inputs(root, tmp_path):
+    """Two slides and two methods, one of which never sees a capsule; names full of markup."""
+    config = yaml.safe_load((root / "config" / "config.yaml").read_text(encoding="utf-8"))
+    config["methods"] = {
+        "omni-seg": {"label": f"Omni {NASTY}", "network": "omni-seg", "weights": "w", "published": "Omni-Seg"},
+        "tal": {"label": "TAL again", "network": "omni-seg", "weights": "w", "published": "TAL"},
+    }
+    config["comparisons"] = COMPARISONS
+    settings = read_settings(config)
+    rng = np.random.default_rng(1)
+    spots, scores, proportions, manifests, notes = {}, {}, {}, {}, {}
+    for slide in ("K1", NASTY):
+        barcode, place, pt, cap, scores[slide], proportions[slide] = make_slide(rng)
+        spots[slide, "omni-seg"] = make_spots(rng, barcode, place, pt, cap, 8, silent=False)
+        spots[slide, "tal"] = make_spots(rng, barcode, place, pt, cap, 20, silent=True)
+        manifests[slide] = {
+            "slide": slide, "species": "mouse", "stain": "H&E", "group": "simulated", "mpp": 0.5,
+            "mpp_witnesses": {"tag": 0.5, "pitch": 0.501}, "width_px": 2000, "height_px": 2200,
+            "spots_in_tissue": 40, "spots_total": 60, "visium_layout": "csv with header", "n_scores": 39,
+            "registration": {"correlation": 0.93, "shift_x_um": 0.0, "shift_y_um": 30.0, "overlap": 1.0, "sure": True},
+            "problems": [], "notes": [f"slide {slide}: a stray <b>note</b>"],
+        }  # fmt: skip
+        notes[slide] = {"n_spots": 40, "n_used": 39, "n_common_genes": 1500, "n_reg_genes": 700, "sigma": 0.42,
+                        "r_rctd_nnls": {"PT": 0.97}, "notes": ["Cell types that belong to no tissue: IC."]}  # fmt: skip
+    joined = [
+        join_spots(slide, method, table, COMPARISONS, scores[slide], proportions[slide])
+        for (slide, method), table in spots.items()
+    ]
+    correlations = correlate(joined, COMPARISONS, list(settings["methods"]), moran=False)
+    sheet = pd.DataFrame({"slide": ["K1", NASTY, "K9"], "exclude": ["", "", "folded <i>tissue</i>"]})
+    overlays = {}
+    for index, key in enumerate(spots):
+        paths = {kind: tmp_path / f"{index}-{kind}.jpg" for kind in ("overview", "regions")}
+        for path in paths.values():
+            Image.fromarray(rng.integers(0, 255, (60, 80, 3), dtype=np.uint8)).save(path)
+        overlays[key] = paths
+    return {
+        "settings": settings,
+        "manifests": manifests,
+        "sheet": sheet,
+        "table2": make_table2(correlations, settings["methods"], PUBLISHED),
+        "correlations": correlations,
+        "spots": spots,
+        "proportions": proportions,
+        "scores": scores,
+        "overlays": overlays,
+        "notes": notes,
+        "predictions": {
+            ("K1", "omni-seg"): {
+                "tiles": {"10x": 1840},
+                "refused": {"PTC": "read at 40× (0.25 µm per pixel) but the slide has 0.5"},
+            }
+        },
+        "weights": {"omni-seg": {"path": "w.safetensors", "sha256": "ab" * 32, "card": {"data": "simulated kidneys"}}},
+        "versions": {"nephrospot": "0.1", "torch": "2.13.0"},
+    }
+
+
+class Page(HTMLParser):
+    """Addresses, headings, ids, and whether every tag is closed."""
+
+    VOID = frozenset({"meta", "link", "img", "br", "input", "hr"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.addresses, self.ids, self.headings, self.tags = [], [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "srcset", "data", "action", "poster"):
+                self.addresses.append(value)
+            if name == "id":
+                self.ids.append(value)
+            assert not name.startswith("on"), f"<{tag}> has a handler {name}: data may have become code"
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "h2":
+            self.headings.append("")
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-1:]}: the markup isn't well formed"
+        self.open.pop()
+
+    def handle_data(self, data):
+        if "h2" in self.open and "span" not in self.open:
+            self.headings[-1] += data
+
+
+@pytest.fixture
+def page(inputs, tmp_path):
+    write_report(tmp_path / "report.html", **inputs)
+    return (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def text_of(page):
+    """The page as words, blanks of any width alike."""
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page)))
+
+
+def test_sections_stand_in_reading_order(page):
+    parsed = Page(page)
+    assert [heading.strip() for heading in parsed.headings] == HEADINGS, "the answer comes first, the glossary last"
+    assert not parsed.open, f"tags left open: {parsed.open}"
+    assert len(parsed.ids) == len(set(parsed.ids)), "an id stands twice"
+
+
+def test_page_needs_nothing_from_outside(page):
+    parsed = Page(page)
+    outside = [a for a in parsed.addresses if not a.startswith(("data:", "#"))]
+    assert not outside, f"the page would load {outside[:3]}"
+    assert "@import" not in page and not re.search(r"url\((?!%23)", page), "the style would load something"
+    missing = {a[1:] for a in parsed.addresses if a.startswith("#")} - set(parsed.ids)
+    assert not missing, f"links within the page lead nowhere: {missing}"
+
+
+def test_markup_in_names_stays_text(page):
+    assert page.count("<script") == 1, "a name became a script"
+    assert "&lt;script&gt;alert(" in page, "the slide's name should be there, escaped"
+    assert "<b>note</b>" not in page and "<i>tissue</i>" not in page, "notes and reasons are text"
+    assert "script>alert" not in re.sub(r"&lt;/?script&gt;", "", page), "nor may a figure carry it as markup"
+
+
+def test_every_published_method_has_a_row_and_nan_a_footnote(page):
+    words = text_of(page)
+    for method in ("TAL again", "Med3D"):
+        assert method in words, f"{method} has no row"
+    assert "75.25" in words and "91.73" in words and "−5.16" in words, "published values stand in their own column"
+    assert "Published: nothing was predicted in any spot" in words, "the paper's nan has its reason"
+    assert "Prediction constant (0 in 76 spots)" in words, "our own NaN has its reason, with n"
+    assert re.search(r"–<sup><a href=\"#note-\w\">", page), "and the cell points to it"
+
+
+def test_every_value_of_table2_carries_its_n(page, inputs):
+    body = page[page.index('class="table2"') : page.index('class="notes"')]
+    shown = re.findall(r'class="num ours[^"]*">([^<]+)<small>n = ([\d,]+)</small>', body)
+    table = inputs["table2"]
+    for pair in ("PT rctd", "CAP pathologist"):
+        value, n = table.loc[0, [f"{pair}: r_x100", f"{pair}: n"]]
+        assert (f"{value:.2f}", f"{n}") in shown, f"{pair}: {value} over {n} spots isn't shown together"
+
+
+def test_the_answer_names_the_highest_and_says_simulated(page, inputs):
+    table = inputs["table2"]
+    words = text_of(page[: page.index('class="table2"')])
+    assert "These values come from simulated data." in words, "the answer itself says so too"
+    best = table.loc[0, "CAP pathologist: r_x100"]
+    assert f"r × 100 = {best:.2f} over" in words, "the sentence gives the value and its n"
+    assert "All 2 slides of this report are simulated" in words, "the banner tells that nothing is real"
+    assert "trained on simulated images" in words, "and that the weights aren't the published ones"
+
+
+def test_no_banner_for_real_slides(inputs, tmp_path):
+    for manifest in inputs["manifests"].values():
+        manifest["group"] = "2024 cohort"
+    inputs["weights"]["omni-seg"]["card"] = {"data": "Nephrolab patches"}
+    write_report(tmp_path / "r.html", **inputs)
+    assert 'class="banner"' not in (tmp_path / "r.html").read_text(encoding="utf-8"), "real data is called simulated"
+
+
+def test_simulated_weights_on_real_slides(inputs, tmp_path):
+    for manifest in inputs["manifests"].values():
+        manifest["group"] = ""
+    write_report(tmp_path / "r.html", **inputs)
+    words = text_of((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "Simulated weights." in words, "the banner says what is simulated"
+    assert "come from simulated data" not in words, "the spots are real"
+
+
+def test_what_was_left_out_is_told(page):
+    refused = text_of(page[page.index('id="refused"') : page.index('id="made"')])
+    assert "K9" in refused and "folded <i>tissue</i>" in refused, "the excluded slide, with its reason"
+    assert "didn't read PTC on K1: read at 40×" in refused, "the tissue, with its reason"
+    assert "2 fewer than 500 UMI" in refused, "spots without a share are counted"
+    assert "2 not scored" in refused and "2 the disc is cut" in refused, "and the others"
+
+
+def test_how_it_was_made(page):
+    made = text_of(page[page.index('id="made"') :])
+    assert "ab" * 32 in made, "the weights' SHA-256"
+    assert "scale_code: 10" in made and "torch 2.13.0" in made, "configuration and versions"
+
+
+def test_masks_of_other_weights_are_noticed(inputs, tmp_path, page):
+    assert "other weights" not in page, "nothing says that the weights differ"
+    inputs["predictions"]["K1", "omni-seg"]["weights_sha256"] = "cd" * 32
+    write_report(tmp_path / "r.html", **inputs)
+    words = text_of((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert f"the masks of K1 were made with other weights (SHA-256 {'cd' * 32})" in words, "stale masks go unnoticed"
+
+
+def test_same_inputs_give_the_same_bytes(inputs, tmp_path):
+    digests = set()
+    for name in ("a.html", "b.html"):
+        write_report(tmp_path / name, **inputs)
+        digests.add(hashlib.sha256((tmp_path / name).read_bytes()).hexdigest())
+    assert len(digests) == 1, "the page depends on something besides its inputs"
+
+
+def test_time_is_printed_only_where_given(inputs, tmp_path, page):
+    write_report(tmp_path / "r.html", **inputs, made_at="2026-11-21 09:00")
+    assert "2026-11-21 09:00" in (tmp_path / "r.html").read_text(encoding="utf-8") and "Made 2" not in page
+
+
+def test_page_survives_a_cohort_with_nothing_to_compare(inputs, tmp_path):
+    inputs |= {"spots": {}, "scores": {}, "proportions": {}, "overlays": {}, "notes": {}, "predictions": {}}
+    inputs["correlations"] = correlate([], COMPARISONS, list(inputs["settings"]["methods"]), moran=False)
+    inputs["table2"] = make_table2(inputs["correlations"], inputs["settings"]["methods"], PUBLISHED)
+    write_report(tmp_path / "r.html", **inputs)
+    words = text_of((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "no method has a value for CAP" in words and "No pictures were drawn" in words, "emptiness is told"
+
+
+def test_page_stays_below_ten_megabytes_for_twenty_slides(inputs, tmp_path):
+    save_noise(tmp_path / "large.jpg", 800)
+    first = next(iter(inputs["spots"]))
+    many = pd.concat([inputs["spots"][first]] * 12, ignore_index=True)
+    many["barcode"] = [f"T{i}" for i in range(len(many))]
+    score = pd.DataFrame({"barcode": many["barcode"], "CAP": many["CAP_percent"].round()})
+    slides = [f"S{i}" for i in range(20)]
+    inputs["manifests"] = {slide: {**inputs["manifests"]["K1"], "slide": slide, "notes": []} for slide in slides}
+    inputs["spots"] = {(slide, "omni-seg"): many for slide in slides}
+    inputs["scores"] = dict.fromkeys(slides, score)
+    inputs["proportions"] = {}
+    inputs["overlays"] = {}
+    for slide in slides:
+        inputs["overlays"][slide, "omni-seg"] = dict.fromkeys(("overview", "regions"), tmp_path / "large.jpg")
+    write_report(tmp_path / "r.html", **inputs)
+    size = (tmp_path / "r.html").stat().st_size
+    assert size < 10_000_000, f"{size} bytes are too many to mail"

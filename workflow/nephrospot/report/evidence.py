@@ -1,0 +1,122 @@
+"""The spots behind each column of Table II: joined, drawn, and counted where they are lacking."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from nephrospot.correlate import correlate, join_spots
+from nephrospot.report.figures import draw_scatter
+from nephrospot.report.maps import Panel, draw_maps, round_up
+from nephrospot.report.pictures import embed_svg
+from nephrospot.report.wording import tell_value
+
+AREA = "% of the spot's area"
+SHARE = "% of the spot's mRNA"
+SHORT = {"pathologist": "pathologist", "rctd": "RCTD", "nnls": "NNLS"}
+
+
+def join_comparison(
+    comparison: Mapping[str, str],
+    spots: Mapping[tuple[str, str], pd.DataFrame],
+    scores: Mapping[str, pd.DataFrame],
+    proportions: Mapping[str, pd.DataFrame],
+) -> dict[tuple[str, str], pd.DataFrame]:
+    """`nephrospot.correlate.join_spots` for every slide and method, by (slide, method)."""
+    return {
+        (slide, method): join_spots(
+            slide, method, table, [comparison], scores.get(slide), proportions.get(slide)
+        )
+        for (slide, method), table in spots.items()
+    }  # fmt: skip
+
+
+def show_comparison(
+    comparison: Mapping[str, str],
+    joined: Mapping[tuple[str, str], pd.DataFrame],
+    correlations: pd.DataFrame,
+    labels: Mapping[str, str],
+    mpps: Mapping[str, float | None],
+) -> dict:
+    """Scatters (one a method) and maps (one a slide) of one column of Table II, for the template."""
+    tissue, reference = comparison["tissue"], comparison["reference"]
+    same_unit = reference == "pathologist"
+    complete = {key: pairs[pairs["dropped"] == ""] for key, pairs in joined.items()}
+    slides = list(dict.fromkeys(slide for slide, _ in joined))
+    observed = [pairs["observed"].max() for pairs in joined.values() if len(pairs)]
+    top = 100.0 if same_unit else round_up(float(np.nanmax(observed)) if np.isfinite(observed).any() else np.nan)
+    y_label = f"{tissue}, {AREA if same_unit else SHARE} ({SHORT.get(reference, reference)})"
+    scatters = []
+    for method, label in labels.items():
+        mine = [complete[slide, method] for slide in slides if (slide, method) in complete]
+        if not mine or not sum(map(len, mine)):
+            continue
+        pooled = _find(correlations, method, tissue, reference, "pooled")
+        numbers = {slide: _numbers(correlations, method, tissue, reference, slide, complete) for slide in slides}
+        svg = draw_scatter(pd.concat(mine), numbers, f"{tissue}, {AREA} ({label})", y_label, same_unit, top)
+        told = f"r = {tell_value(pooled['r'], 3)}, n = {int(pooled['n']):,}" if pooled is not None else ""
+        scatters.append({"label": label, "source": embed_svg(svg), "told": told})
+    maps = []
+    for slide in slides:
+        table, panels = _panels(slide, joined, labels, tissue, reference, top)
+        if len(table) and any(np.isfinite(panel.values).any() for panel in panels):
+            maps.append({"slide": slide, "source": embed_svg(draw_maps(table, panels, mpps.get(slide)))})
+    return {"tissue": tissue, "reference": reference, "same_unit": same_unit, "scatters": scatters, "maps": maps}
+
+
+def check_with_nnls(
+    tissues: list[str],
+    spots: Mapping[tuple[str, str], pd.DataFrame],
+    proportions: Mapping[str, pd.DataFrame],
+    correlations: pd.DataFrame,
+    labels: Mapping[str, str],
+) -> list[list[str]]:
+    """Rows (tissue, method, r × 100 against RCTD, n, r × 100 against least squares, n) of a pooled check."""
+    known = [table for table in proportions.values() if table is not None]
+    if not any((table["deconvolution"] == "nnls").any() for table in known):
+        return []
+    comparisons = [{"tissue": tissue, "reference": "nnls"} for tissue in tissues]
+    tables = [
+        join_spots(slide, method, table, comparisons, None, proportions.get(slide))
+        for (slide, method), table in spots.items()
+    ]
+    baseline = correlate(tables, comparisons, list(labels), moran=False)
+    rows = []
+    for tissue in tissues:
+        for method, label in labels.items():
+            row = [tissue, label]
+            for table, reference in ((correlations, "rctd"), (baseline, "nnls")):
+                found = _find(table, method, tissue, reference, "pooled")
+                r, n = (np.nan, 0) if found is None else (found["r"], int(found["n"]))
+                row += [tell_value(100 * r, 2), f"{n:,}"]
+            rows.append(row)
+    return rows
+
+
+def _find(correlations: pd.DataFrame, method: str, tissue: str, reference: str, level: str) -> pd.Series | None:
+    wanted = {"method": method, "tissue": tissue, "reference": reference, "level": level}
+    found = correlations[np.logical_and.reduce([correlations[name] == value for name, value in wanted.items()])]
+    return found.iloc[0] if len(found) else None
+
+
+def _numbers(correlations, method, tissue, reference, slide, complete) -> tuple[float, int]:
+    row = _find(correlations, method, tissue, reference, f"slide:{slide}")
+    if row is not None:
+        return float(row["r"]), int(row["n"])
+    return float("nan"), len(complete.get((slide, method), ()))
+
+
+def _panels(slide, joined, labels, tissue, reference, top) -> tuple[pd.DataFrame, list[Panel]]:
+    """Places of one slide's spots, and the reference's panel followed by one for each method."""
+    mine = {method: joined[slide, method].set_index("barcode") for method in labels if (slide, method) in joined}
+    if not mine:
+        return pd.DataFrame(), []
+    first = next(iter(mine.values()))
+    unit = AREA if reference == "pathologist" else SHARE
+    panels = [Panel(f"{tissue}, {SHORT.get(reference, reference)}", first["observed"].to_numpy(float), top, unit)]
+    for method, pairs in mine.items():
+        values = pairs["predicted"].reindex(first.index).to_numpy(float)
+        panels.append(Panel(labels[method], values, 100.0, AREA))
+    return first, panels

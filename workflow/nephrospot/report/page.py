@@ -1,0 +1,169 @@
+"""The report: one HTML file that needs no network and no JavaScript, the answer first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+import yaml
+
+from nephrospot.files import whole
+from nephrospot.report.answer import lay_out_table2, tell_answer, tell_simulation
+from nephrospot.report.evidence import check_with_nnls, join_comparison, show_comparison
+from nephrospot.report.pictures import embed_jpegs, list_pictures
+from nephrospot.report.tables import (
+    list_by_slide,
+    list_certainty,
+    list_deconvolutions,
+    list_dropped,
+    list_notes,
+    list_other_weights,
+    list_predictions,
+    list_refused_tissues,
+    list_slides,
+    list_unused_spots,
+)
+
+MAX_BYTES = 9_500_000
+PAGE = "page.html.jinja"
+
+
+def write_report(
+    output: str | Path,
+    settings: Mapping,
+    manifests: Mapping[str, Mapping],
+    sheet: pd.DataFrame,
+    table2: pd.DataFrame,
+    correlations: pd.DataFrame,
+    spots: Mapping[tuple[str, str], pd.DataFrame],
+    proportions: Mapping[str, pd.DataFrame],
+    scores: Mapping[str, pd.DataFrame],
+    overlays: Mapping[tuple[str, str], Mapping[str, str | Path]],
+    notes: Mapping[str, Mapping],
+    predictions: Mapping[tuple[str, str], Mapping],
+    weights: Mapping[str, Mapping],
+    versions: Mapping[str, str],
+    made_at: str | None = None,
+) -> None:
+    """Write ``report.html``; the same inputs give the same bytes.
+
+    Parameters
+    ----------
+    output
+        The file.
+    settings
+        From `nephrospot.settings.read_settings`.
+    manifests
+        {slide: content of slide.json}, in the order wanted, without excluded slides.
+    sheet
+        From `nephrospot.sheet.read_sheet`, excluded rows included.
+    table2, correlations
+        From `nephrospot.table2.make_table2` and `nephrospot.correlate.correlate`.
+    spots
+        {(slide, method): spots.parquet}, in the order wanted.
+    proportions, scores
+        {slide: proportions.parquet}, {slide: scores in percent}; slides without are left out.
+    overlays
+        {(slide, method): {"overview": path, "regions": path}}, from `nephrospot.report.overlay`.
+    notes
+        {slide: facts of `nephrospot.deconvolve.deconvolve_slide`}.
+    predictions
+        {(slide, method): content of predict.json, from `nephrospot.infer.run_method`}.
+    weights
+        {method: {"path", "sha256", "card"}}.
+    versions
+        {program or package: version}.
+    made_at
+        Time to print, as text; left out where None, so that the bytes depend on the inputs alone.
+    """
+    labels = {method: facts.get("label") or method for method, facts in settings["methods"].items()}
+    mpps = {slide: facts.get("mpp") for slide, facts in manifests.items()}
+    tissues = list(settings["tissues"])
+    comparisons = [
+        show_comparison(comparison, join_comparison(comparison, spots, scores, proportions), correlations, labels, mpps)
+        for comparison in settings["comparisons"]
+    ]
+    transcripts = list(dict.fromkeys(c["tissue"] for c in settings["comparisons"] if c["reference"] == "rctd"))
+    context = {
+        "made_at": made_at,
+        "settings": settings,
+        "banner": tell_simulation(manifests, weights, labels),
+        "simulated_slides": bool(tell_simulation(manifests, {}, labels)),
+        "answer": tell_answer(table2),
+        "table2": lay_out_table2(table2, settings),
+        "n_slides": len(manifests),
+        "slides": list_slides(manifests, proportions, settings["spots"]["diameter_um"]),
+        "check_notes": list_notes({slide: facts.get("notes") or [] for slide, facts in manifests.items()}),
+        "refused_slides": list_notes({slide: facts.get("problems") or [] for slide, facts in manifests.items()}),
+        "excluded": [
+            (row["slide"], row["exclude"])
+            for _, row in sheet.fillna({"exclude": ""}).iterrows()
+            if row["exclude"].strip()
+        ],
+        "labels": labels,
+        "tissues": settings["tissues"],
+        "readings": settings["species"],
+        "species": sorted({facts.get("species") for facts in manifests.values()} & set(settings["species"])),
+        "predictions": predictions,
+        "against_pathologist": [c for c in comparisons if c["reference"] == "pathologist"],
+        "against_transcripts": [c for c in comparisons if c["reference"] != "pathologist"],
+        "deconvolutions": list_deconvolutions(notes, tissues),
+        "deconvolution_notes": list_notes({slide: facts.get("notes") or [] for slide, facts in notes.items()}),
+        "nnls_check": check_with_nnls(transcripts, spots, proportions, correlations, labels),
+        "unused_spots": list_unused_spots(proportions),
+        "certainty": list_certainty(correlations, labels),
+        "by_slide": list_by_slide(correlations, labels),
+        "refused_tissues": list_refused_tissues(predictions, labels),
+        "dropped": list_dropped(correlations, labels),
+        "prediction_table": list_predictions(predictions, labels),
+        "weights": [
+            {"label": labels.get(method, method), "path": str(facts["path"]), "sha256": facts["sha256"],
+             "card": _yaml(facts.get("card") or {})}
+            for method, facts in weights.items()
+        ],
+        "other_weights": list_other_weights(predictions, weights, labels),
+        "versions": dict(versions),
+        "configuration": _yaml(settings),
+    }  # fmt: skip
+    figures = sum(len(part["source"]) for c in comparisons for kind in ("scatters", "maps") for part in c[kind])
+    pictures, shrunk_px = embed_jpegs(list_pictures(overlays), MAX_BYTES - figures - 400_000)
+    context |= {"overlays": _by_slide(overlays, pictures), "shrunk_px": shrunk_px}
+    page = _environment().get_template(PAGE).render(context)
+    with whole(output) as temporary:
+        temporary.write_text(page, encoding="utf-8", newline="\n")
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("nephrospot.report", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _by_slide(overlays: Mapping, pictures: Mapping[str, str]) -> dict[str, list[dict]]:
+    """{slide: [{method, overview, regions}]}, each picture with its address (None where it didn't fit) and path."""
+    slides: dict[str, list[dict]] = {}
+    for (slide, method), parts in overlays.items():
+        shown = {
+            kind: {"source": pictures.get(str(parts[kind])), "path": str(parts[kind])}
+            for kind in ("overview", "regions")
+            if parts.get(kind)
+        }
+        slides.setdefault(slide, []).append({"method": method, **shown})
+    return slides
+
+
+def _yaml(content: Mapping) -> str:
+    # Through JSON, so that paths and numpy numbers print as what they are.
+    plain = json.loads(json.dumps(content, default=_plain))
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100).strip()
+
+
+def _plain(value):
+    return value.item() if hasattr(value, "item") else str(value)

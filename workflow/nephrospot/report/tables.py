@@ -1,0 +1,242 @@
+"""The page's plain tables: heads and rows of text, in the order of the sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from nephrospot.report.wording import join_words, tell_reference, tell_signed, tell_value
+
+NO_BREAK = "\N{NO-BREAK SPACE}"
+WITNESSES = {"tag": "file", "override": "sheet", "pitch": "spot pitch", "fiducial": "fiducials"}
+
+
+def list_slides(manifests: Mapping[str, Mapping], proportions: Mapping[str, pd.DataFrame], diameter_um: float) -> dict:
+    """What every slide is, and how sure its µm per pixel are."""
+    head = ["slide", "species", "stain", "group", "size", "µm per pixel", "witnesses",
+            "spots on tissue", "used by RCTD", "scored", "Visium layout", "Space Ranger's picture"]  # fmt: skip
+    rows = []
+    for slide, facts in manifests.items():
+        mpp, width, height = facts.get("mpp"), facts.get("width_px"), facts.get("height_px")
+        sized = bool(mpp and width and height)
+        table = proportions.get(slide)
+        used = "–" if table is None else f"{_count_used(table):,}"
+        witnesses = facts.get("mpp_witnesses") or {}
+        rows.append(
+            [
+                slide,
+                facts.get("species") or "–",
+                facts.get("stain") or "–",
+                facts.get("group") or "–",
+                _tell_size(width, height, mpp) if sized else "–",
+                f"{mpp:.4g}" if mpp else "–",
+                "\n".join(f"{WITNESSES.get(name, name)} {value:.4g}".replace(" ", NO_BREAK)
+                          for name, value in witnesses.items() if value is not None) or "–",
+                f"{facts.get('spots_in_tissue') or 0:,} of {facts.get('spots_total') or 0:,}",
+                used,
+                f"{facts.get('n_scores') or 0:,}",
+                facts.get("visium_layout") or "–",
+                _tell_registration(facts.get("registration")),
+            ]
+        )  # fmt: skip
+    return {"head": head, "rows": rows, "numeric": [5, 7, 8, 9], "diameter_um": f"{diameter_um:g}"}
+
+
+def _tell_size(width_px: int, height_px: int, mpp: float) -> str:
+    wide, high = (size * mpp / 1000 for size in (width_px, height_px))
+    return f"{width_px:,} × {height_px:,} px\n{wide:.1f} × {high:.1f} mm".replace(" ", NO_BREAK)
+
+
+def _count_used(table: pd.DataFrame) -> int:
+    main = table[table["deconvolution"] == ("rctd" if (table["deconvolution"] == "rctd").any() else "nnls")]
+    return int((main["status"] == "used").sum())
+
+
+def _tell_registration(facts: Mapping | None) -> str:
+    if not facts or facts.get("correlation") is None or not np.isfinite(facts["correlation"]):
+        return "not compared"
+    text = f"r = {tell_value(facts['correlation'], 2)}"
+    shift = float(np.hypot(facts.get("shift_x_um") or 0, facts.get("shift_y_um") or 0))
+    text += f", fits best {shift:.0f} µm away" if shift else ", fits best where it lies"
+    return text if facts.get("sure", True) else text + " (too faint to be sure)"
+
+
+def list_deconvolutions(notes: Mapping[str, Mapping], tissues: list[str]) -> dict:
+    """RCTD's facts for every slide, with the baseline's agreement."""
+    told = [tissue for tissue in tissues if any(tissue in (facts.get("r_rctd_nnls") or {}) for facts in notes.values())]
+    head = ["slide", "spots on tissue", "used", "genes shared", "genes in the fit", "σ (leftover noise)",
+            *(f"{tissue}: r of RCTD with NNLS" for tissue in told)]  # fmt: skip
+    rows = [
+        [
+            slide,
+            _count(facts.get("n_spots")),
+            _count(facts.get("n_used")),
+            _count(facts.get("n_common_genes")),
+            _count(facts.get("n_reg_genes")),
+            tell_value(facts.get("sigma"), 2),
+            *(tell_value((facts.get("r_rctd_nnls") or {}).get(tissue), 2) for tissue in told),
+        ]
+        for slide, facts in notes.items()
+    ]
+    return {"head": head, "rows": rows, "numeric": list(range(1, len(head)))}
+
+
+def _count(value) -> str:
+    return "–" if value is None else f"{int(value):,}"
+
+
+def list_unused_spots(proportions: Mapping[str, pd.DataFrame]) -> dict:
+    """Spots without proportions, counted by slide and reason; deconvolutions that agree share a row."""
+    rows = []
+    for slide, table in proportions.items():
+        counted: dict[tuple[str, int, int], list[str]] = {}
+        for method, mine in table.groupby("deconvolution", sort=False):
+            for status, n in mine.loc[mine["status"] != "used", "status"].value_counts().sort_index().items():
+                counted.setdefault((status, int(n), len(mine)), []).append(method.upper())
+        rows += [
+            [slide, join_words(methods), status, f"{n:,}", f"{total:,}"]
+            for (status, n, total), methods in counted.items()
+        ]
+    return {"head": ["slide", "deconvolution", "reason", "spots left out", "of"], "rows": rows, "numeric": [3, 4]}
+
+
+def list_notes(sentences: Mapping[str, list[str]]) -> list[tuple[str, str]]:
+    """(slides, sentence) pairs; slides with the same sentence share one, and none is named twice."""
+    told: dict[str, list[str]] = {}
+    for slide, own in sentences.items():
+        for sentence in own:
+            told.setdefault(sentence.removeprefix(f"slide {slide}: "), []).append(slide)
+    return [(join_words(slides), sentence[0].upper() + sentence[1:]) for sentence, slides in told.items() if sentence]
+
+
+def list_certainty(correlations: pd.DataFrame, labels: Mapping[str, str]) -> dict:
+    """One row a comparison and method: pooled, within slides, the slides' range, agreement and Moran's I."""
+    head = ["comparison", "method", "n", "slides", "r pooled", "r within", "r by slide", "Spearman's ρ", "CCC",
+            "mean error, pp", "mean absolute error, pp", "Moran's I"]  # fmt: skip
+    rows = []
+    for row in _ordered(correlations, labels, "pooled"):
+        same = _same(correlations, row)
+        within = same.loc[same["level"] == "within", "r"]
+        by_slide = same.loc[same["level"].str.startswith("slide:"), "r"].dropna()
+        spread = f"{tell_value(by_slide.min(), 2)} to {tell_value(by_slide.max(), 2)}" if len(by_slide) else "–"
+        rows.append(
+            [
+                f"{row['tissue']} against {tell_reference(row['reference'])}",
+                labels.get(row["method"], row["method"]),
+                f"{int(row['n']):,}",
+                f"{int(row['n_slides']):,}",
+                tell_value(row["r"], 3),
+                tell_value(within.iloc[0], 3) if len(within) else "–",
+                spread,
+                tell_value(row["rho"], 3),
+                tell_value(row["ccc"], 3),
+                tell_signed(row["mean_error_pp"], 1),
+                tell_value(row["mae_pp"], 1),
+                tell_value(row["moran_i"], 2),
+            ]
+        )
+    return {"head": head, "rows": rows, "numeric": [2, 3, 4, 5, 6, 7, 8, 9, 10, 11]}
+
+
+def list_by_slide(correlations: pd.DataFrame, labels: Mapping[str, str]) -> dict:
+    """One row a comparison, method and slide, with the reason where r is lacking."""
+    head = ["comparison", "method", "slide", "n", "r", "Spearman's ρ", "CCC", "mean error, pp", "Moran's I",
+            "why there is no r"]  # fmt: skip
+    rows = [
+        [
+            f"{row['tissue']} against {tell_reference(row['reference'])}",
+            labels.get(row["method"], row["method"]),
+            row["level"].removeprefix("slide:"),
+            f"{int(row['n']):,}",
+            tell_value(row["r"], 3),
+            tell_value(row["rho"], 3),
+            tell_value(row["ccc"], 3),
+            tell_signed(row["mean_error_pp"], 1),
+            tell_value(row["moran_i"], 2),
+            row["reason"] if isinstance(row["reason"], str) else "",
+        ]
+        for row in _ordered(correlations, labels, "slide:")
+    ]
+    return {"head": head, "rows": rows, "numeric": [3, 4, 5, 6, 7, 8]}
+
+
+def list_dropped(correlations: pd.DataFrame, labels: Mapping[str, str]) -> dict:
+    """Spots that a pooled value of Table II goes without, with reasons and counts."""
+    rows = []
+    for row in _ordered(correlations, labels, "pooled"):
+        told = "; ".join(text for text in (row["reason"], row.get("dropped")) if isinstance(text, str) and text)
+        if told:
+            comparison = f"{row['tissue']} against {tell_reference(row['reference'])}"
+            rows.append([comparison, labels.get(row["method"], row["method"]), f"{int(row['n']):,}", told])
+    return {"head": ["comparison", "method", "spots used", "spots left out, and why"], "rows": rows, "numeric": [2]}
+
+
+def list_refused_tissues(predictions: Mapping[tuple[str, str], Mapping], labels: Mapping[str, str]) -> list[str]:
+    """Sentences on tissues that a method didn't read; slides with the same reason share one."""
+    told: dict[tuple[str, str, str], list[str]] = {}
+    for (slide, method), facts in predictions.items():
+        refused = facts.get("refused") or {}
+        for tissue, reason in refused.items():
+            told.setdefault((method, tissue, reason), []).append(slide)
+    return [
+        f"{labels.get(method, method)} didn't read {tissue} on {join_words(slides)}: {reason}."
+        for (method, tissue, reason), slides in told.items()
+    ]
+
+
+def list_predictions(predictions: Mapping[tuple[str, str], Mapping], labels: Mapping[str, str]) -> dict:
+    """Where and how every slide was read."""
+    rows = []
+    for (slide, method), facts in predictions.items():
+        tiles = [f"{count:,} at {name.removesuffix('x')}×" for name, count in (facts.get("tiles") or {}).items()]
+        shares = (facts.get("foreground_percent_of_tiles") or {}).items()
+        rows.append(
+            [
+                slide,
+                labels.get(method, method),
+                facts.get("device") or "–",
+                facts.get("precision") or "–",
+                join_words(tiles) or "–",
+                join_words([f"{tissue} at {how}" for tissue, how in (facts.get("readings") or {}).items()], "; ")
+                or "–",
+                join_words([f"{tissue} {tell_value(share, 1)}" for tissue, share in shares]) or "–",
+                tell_value(facts.get("seconds"), 0),
+            ]
+        )
+    head = ["slide", "method", "device", "number format", "tiles", "tissues read", "% of the tiles' area", "seconds"]
+    return {"head": head, "rows": rows, "numeric": [7]}
+
+
+def list_other_weights(
+    predictions: Mapping[tuple[str, str], Mapping], weights: Mapping[str, Mapping], labels: Mapping[str, str]
+) -> list[str]:
+    """Sentences on masks that were made with other weights than the ones the report names."""
+    told: dict[tuple[str, str], list[str]] = {}
+    for (slide, method), facts in predictions.items():
+        used, named = facts.get("weights_sha256"), (weights.get(method) or {}).get("sha256")
+        if used and named and used != named:
+            told.setdefault((method, used), []).append(slide)
+    return [
+        f"{labels.get(method, method)}: the masks of {join_words(slides)} were made with other weights "
+        f"(SHA-256 {used}); run the workflow again."
+        for (method, used), slides in told.items()
+    ]
+
+
+def _ordered(correlations: pd.DataFrame, labels: Mapping[str, str], level: str) -> list[pd.Series]:
+    """Rows of a level, comparison by comparison, methods in the order of the configuration."""
+    chosen = correlations[correlations["level"].str.startswith(level)]
+    comparisons = list(dict.fromkeys(zip(chosen["tissue"], chosen["reference"], strict=True)))
+    methods = list(labels)
+    rank = [
+        (comparisons.index((t, r)), methods.index(m) if m in methods else len(methods), place)
+        for place, (t, r, m) in enumerate(zip(chosen["tissue"], chosen["reference"], chosen["method"], strict=True))
+    ]
+    return [chosen.iloc[place] for *_, place in sorted(rank)]
+
+
+def _same(correlations: pd.DataFrame, row: pd.Series) -> pd.DataFrame:
+    keys = ("method", "tissue", "reference")
+    return correlations[np.logical_and.reduce([correlations[key] == row[key] for key in keys])]
