@@ -1,5 +1,14 @@
 """Look at everything that was given before any work: `snakemake check`."""
 
+from nephrospot.given import look_for_files
+
+# Jobs needn't look again.
+if workflow.is_main_process:
+    try:
+        look_for_files(settings, SLIDES, generated=[DEMO, settings["results"]])
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
 
 rule check_slide:
     """One slide: can it be read, how large is a pixel, does the Visium folder belong to it."""
@@ -10,6 +19,9 @@ rule check_slide:
         manifest="<results>/{slide}/slide.json",
     log:
         "<logs>/check_slide/{slide}.log",
+    # The check comes first, and where it fails nothing more is started. It isn't an input of the heavy rules: that would
+    # run them all again after every check, or hide that they must run (docs/decisions.md).
+    priority: 100
     conda:
         "../envs/nephrospot.yaml"
     params:
@@ -22,16 +34,23 @@ rule check_slide:
 
 
 rule check:
-    """The whole cohort: every problem at once, as sentences with a remedy."""
+    """The whole cohort, and what its slides share: every problem at once, as sentences with a remedy."""
     input:
         manifests=expand("<results>/{slide}/slide.json", slide=SLIDES),
         scores=[included.at[slide, "scores"] for slide in WITH_SCORES],
+        visium=[included.at[slide, "visium"] for slide in DECONVOLVED],
+        weights=[METHODS[name]["weights"] for name in NETWORKS],
+        reference=settings["deconvolution"]["reference"] if DECONVOLVED else [],
+        published=settings["published"],
     output:
         text="<results>/check.txt",
     log:
         "<logs>/check.log",
+    priority: 100
     conda:
         "../envs/nephrospot.yaml"
+    resources:
+        mem_mb=6000,
     params:
         sheet=sheet.to_dict("records"),
         tissues=list(settings["tissues"]),

@@ -116,13 +116,13 @@ def slide_finals():
 
 def cohort_finals():
     """What the cohort ends with."""
-    return expand(
-        "<results>/{file}", file=["check.txt", "correlations.parquet", "table2.tsv", "table2.html", "report.html"]
-    )
+    names = ["check.txt", "correlations.parquet", "table2.tsv", "table2.html", "report.html"]
+    return [f"{settings['results']}/{name}" for name in names]
 
 
 onsuccess:
-    print(f"\nDone. The report is {settings['results']}/report.html, Table II {settings['results']}/table2.tsv.")
+    wrote = [path for path in map(Path, cohort_finals()) if path.exists() and path.stat().st_mtime >= STARTED]
+    print("\n".join(["", "This run wrote", *(f"  {path}" for path in wrote)]) if wrote else "\nDone.")
 
 
 onerror:

@@ -4,6 +4,8 @@
 rule correlate_spots:
     """Every method against every reference: pooled, within slides and slide by slide."""
     input:
+        # No table from a cohort that wasn't checked as a whole.
+        checked="<results>/check.txt",
         spots=expand("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=METHODS),
         proportions=expand("<results>/{slide}/proportions.parquet", slide=DECONVOLVED),
         scores=[included.at[slide, "scores"] for slide in WITH_SCORES if slide in WITH_SPOTS],

@@ -11,6 +11,7 @@ rule simulate_slide:
         truth="<demo>/{slide}/truth.parquet",
     log:
         "<logs>/simulate_slide/{slide}.log",
+    priority: 100
     conda:
         "../envs/nephrospot.yaml"
     params:
@@ -26,6 +27,7 @@ rule simulate_reference:
         reference="<demo>/reference.h5ad",
     log:
         "<logs>/simulate_reference.log",
+    priority: 100
     conda:
         "../envs/nephrospot.yaml"
     params:

@@ -22,8 +22,7 @@ rule deconvolve_spots:
     input:
         visium=column("visium"),
         reference=settings["deconvolution"]["reference"] or [],
-        tables=ancient(settings["deconvolution"]["tables"]),
-        checked=ancient("<results>/check.txt"),
+        tables=settings["deconvolution"]["tables"],
     output:
         table="<results>/{slide}/proportions.parquet",
         notes="<results>/{slide}/deconvolution.json",

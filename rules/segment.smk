@@ -6,10 +6,9 @@ rule find_tiles:
     input:
         image=column("image"),
         manifest="<results>/{slide}/slide.json",
-        # Nothing heavy starts before the whole cohort is checked; the date of the check doesn't matter.
-        checked=ancient("<results>/check.txt"),
     output:
         tiles="<results>/{slide}/tiles.parquet",
+        tissue="<results>/{slide}/tissue.png",
     log:
         "<logs>/find_tiles/{slide}.log",
     conda:
@@ -29,6 +28,7 @@ rule predict_masks:
         image=column("image"),
         manifest="<results>/{slide}/slide.json",
         tiles="<results>/{slide}/tiles.parquet",
+        tissue="<results>/{slide}/tissue.png",
         weights=weights,
     output:
         masks=temp(directory("<results>/{slide}/{method}/predicted.zarr")),
@@ -81,7 +81,6 @@ rule import_masks:
         image=column("image"),
         manifest="<results>/{slide}/slide.json",
         masks=drop_in,
-        checked=ancient("<results>/check.txt"),
     output:
         masks=directory("<results>/{slide}/{method}/masks.ome.zarr"),
     log:

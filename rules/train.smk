@@ -29,7 +29,8 @@ rule train_method:
         network=any_of(settings["training"]["networks"]),
     conda:
         "../envs/nephrospot.yaml"
-    threads: workflow.cores or 1
+    # One thread: the sums, and so the weights, are then the same on any number of cores.
+    threads: 1
     resources:
         mem_mb=4000,
     params:

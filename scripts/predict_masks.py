@@ -5,8 +5,9 @@ from nephrospot.infer import run_method
 from nephrospot.job import job
 
 with job(snakemake):
+    given, p = snakemake.input, snakemake.params
+    manifest = read_slide_manifest(given.manifest)
     run_method(
-        snakemake.input.image, read_slide_manifest(snakemake.input.manifest), snakemake.input.tiles,
-        snakemake.params.network, snakemake.input.weights, snakemake.params.readings, snakemake.params.segmentation,
+        given.image, manifest, given.tiles, given.tissue, p.network, given.weights, p.readings, p.segmentation,
         snakemake.output.masks, snakemake.output.summary, snakemake.threads,
     )  # fmt: skip

@@ -107,6 +107,17 @@ def test_every_problem_of_a_slide_at_once(row, tmp_path):
         assert any(name in sentence for sentence in told), name
 
 
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.99])
+def test_a_slide_cut_short_anywhere(row, tmp_path, share):
+    path = tmp_path / "slide.tiff"
+    tags = {"resolution": (5000, 5000), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(path, PICTURE, tile=(256, 256), photometric="rgb", compression="jpeg", **tags)
+    assert problems_of(row) == [], "whole, it is a good slide"
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    told = problems_of(row)
+    assert len(told) == 1 and str(path) in told[0] and "copy" in told[0], "even where its header is whole"
+
+
 def test_spots_outside_the_image(row):
     moved = {**row, "visium_x_px": 5000.0}
     assert any("180 of 180 spots on tissue lie outside" in sentence for sentence in problems_of(moved))

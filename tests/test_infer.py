@@ -62,11 +62,11 @@ def slide(picture, tmp_path_factory):
         yield opened
 
 
-def predict(slide, output, method=None, window=128, halo=16, groups=READINGS, **options):
+def predict(slide, output, method=None, window=128, halo=16, groups=READINGS, tissue=None, **options):
     grids = {m: Grid(m, 0.5, slide.width_px, slide.height_px, window, halo) for m in groups}
-    everywhere = np.ones((48, 54), bool)
-    tiles = pd.concat([list_tiles(grid, everywhere) for grid in grids.values()])
-    return predict_slide(slide, grids, tiles, groups, method or Threshold(), output, precision="fp32", **options)
+    tissue = np.ones((48, 54), bool) if tissue is None else tissue
+    tiles = pd.concat([list_tiles(grid, tissue) for grid in grids.values()])
+    return predict_slide(slide, grids, tiles, tissue, groups, method or Threshold(), output, "fp32", **options)
 
 
 def test_masks_lie_where_the_colour_is(slide, picture, tmp_path):
@@ -121,6 +121,17 @@ def test_a_slide_moved_by_whole_tiles_moves_its_mask(picture, network, tmp_path)
     a, b = masks[0][192:576, 384:960], masks[1][192:576, 192:768]
     assert (a != b).mean() < 1e-4
     assert 0.02 < a.mean() < 0.98, "constant masks would show nothing"
+
+
+def test_nothing_is_foreground_on_glass(slide, tmp_path):
+    tissue = np.zeros((48, 54), bool)  # 16 µm, so 32 slide pixels each
+    tissue[10:20, 20:40] = True
+    predict(slide, tmp_path / "p.zarr", tissue=tissue)
+    (shape, _, read) = open_predicted(tmp_path / "p.zarr")["CAP"]
+    mask = read(slice(0, shape[0]), slice(0, shape[1]))
+    inside = np.zeros(shape, bool)
+    inside[320:640, 640:1280] = True
+    assert not mask[~inside].any() and mask[inside].any()
 
 
 def test_one_backbone_pass_serves_all_tissues_of_a_magnification(slide, tmp_path):

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from nephrospot.errors import InputError
+from nephrospot.given import look_for_files
 from nephrospot.settings import read_schema, read_settings
 
 MINIMAL = """
@@ -25,10 +26,10 @@ def config():
     return yaml.safe_load(MINIMAL)
 
 
-def refuse(config, **kwargs):
+def refuse(config):
     """The sentences with which a configuration is refused."""
     with pytest.raises(InputError) as caught:
-        read_settings(config, **kwargs)
+        read_settings(config)
     return str(caught.value).splitlines()
 
 
@@ -157,12 +158,25 @@ def test_all_mistakes_are_told_at_once(config):
         assert f"config, {key}:" in told
 
 
-def test_weights_are_looked_for_on_demand(config, tmp_path, monkeypatch):
+def test_files_are_looked_for_with_their_keys(config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    read_settings(config)
-    assert "there is no file 'w.safetensors'" in refuse(config, check_files=True)[0]
+    config["deconvolution"] = {"reference": "cells.h5ad"}
+    settings = read_settings(config)
+    with pytest.raises(InputError) as caught:
+        look_for_files(settings, ["B1", "B2"], generated=["masks/B2"])
+    told = str(caught.value).splitlines()
+    keys = ["published", "deconvolution.reference", "methods.net.weights", "methods.mine.masks"]
+    assert [sentence.split(": ")[0] for sentence in told] == [f"config, {key}" for key in keys]
+    assert all("doesn't exist; correct" in sentence for sentence in told) and "masks/B1" in told[-1]
+    for folder in ("masks/B1", "config", "w.safetensors"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("config/published.tsv", "cells.h5ad"):
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match=r"^config, methods\.net\.weights: 'w.safetensors' is a folder; give"):
+        look_for_files(settings, ["B1"])
+    (tmp_path / "w.safetensors").rmdir()
     (tmp_path / "w.safetensors").touch()
-    read_settings(config, check_files=True)
+    look_for_files(settings, ["B1"])
 
 
 @pytest.mark.parametrize("config", [None, [], "text"])

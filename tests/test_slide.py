@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nephrospot.errors import InputError
-from nephrospot.slide import open_slide, resolve_mpp
+from nephrospot.mpp import resolve_mpp
+from nephrospot.slide import open_slide
 from pictures import paint, write_tiff
 
 

@@ -9,7 +9,7 @@ from nephrospot.errors import InputError
 from nephrospot.readings import Reading, expand_sweep, list_readings, method_readings, split_readable
 from nephrospot.slide import open_slide
 from nephrospot.tiles import Grid, list_tiles, tile_slide
-from nephrospot.tissue import find_tissue
+from nephrospot.tissue import find_tissue, read_tissue, write_tissue
 from pictures import write_tiff
 
 SPECIES = {"mouse": {"PT": {"magnification": 10, "scale_code": 10}, "CAP": {"magnification": 20, "scale_code": 5}}}
@@ -96,15 +96,30 @@ def test_the_sweep_adds_a_method_for_each_magnification_with_codes_unchanged():
     ]
 
 
-def test_a_slide_is_tiled_at_each_magnification_that_it_can_serve(tmp_path):
-    path = write_tiff(tmp_path / "s.tiff", np.full((900, 900, 3), (190, 110, 160), np.uint8), tile=(256, 256))
+def test_a_slide_is_tiled_at_each_magnification_that_it_can_serve():
     manifest = {"slide": "s", "mpp": 0.5, "width_px": 900, "height_px": 900}
     segmentation = {"window_px": 256, "halo_px": 32, "max_upsampling": 1.25}
-    with open_slide(path) as slide:
-        tiles = tile_slide(slide, manifest, [20, 10, 40], segmentation, {})
-        assert dict(tiles.groupby("magnification").size()) == {10.0: 9, 20.0: 25}, "40× would need 0.25 µm per pixel"
-        with pytest.raises(InputError, match=r"no tissue can be read at 0\.5 µm per pixel"):
-            tile_slide(slide, manifest, [40], segmentation, {})
+    tissue = np.ones((29, 29), bool)
+    tiles = tile_slide(tissue, manifest, [20, 10, 40], segmentation)
+    assert dict(tiles.groupby("magnification").size()) == {10.0: 9, 20.0: 25}, "40× would need 0.25 µm per pixel"
+    with pytest.raises(InputError, match=r"no tissue can be read at 0\.5 µm per pixel"):
+        tile_slide(tissue, manifest, [40], segmentation)
+
+
+def test_the_tissue_mask_survives_being_saved_a_pixel_wider(tmp_path):
+    tissue = np.zeros((20, 30), bool)
+    tissue[5:10, 10:20] = True
+    write_tissue(tmp_path / "t.png", tissue)
+    wide = np.zeros((20, 30), bool)
+    wide[4:11, 9:21] = True
+    assert np.array_equal(read_tissue(tmp_path / "t.png"), wide)
+
+
+def test_a_lumen_belongs_to_its_vessel(tmp_path):
+    image = np.full((1600, 1600, 3), (200, 120, 170), np.uint8)
+    image[600:1000, 600:1000] = 244  # 200 µm of glass inside
+    with open_slide(write_tiff(tmp_path / "s.tiff", image, tile=(256, 256))) as slide:
+        assert find_tissue(slide, 0.5, "s").all()
 
 
 def test_a_methods_own_readings_go_before_everyones():

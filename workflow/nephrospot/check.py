@@ -11,9 +11,10 @@ import cv2
 from nephrospot.barcodes import read_count_barcodes
 from nephrospot.errors import InputError, Problems
 from nephrospot.files import read_json, whole
+from nephrospot.mpp import resolve_mpp
 from nephrospot.registration import compare_images, judge_registration, slide_transform
 from nephrospot.scores import read_scores
-from nephrospot.slide import Slide, open_slide, resolve_mpp
+from nephrospot.slide import Slide, open_slide
 from nephrospot.visium import VisiumGrid, read_positions
 
 SIZE_TOLERANCE = 0.01
@@ -70,12 +71,13 @@ def check_slide(row: Mapping, registration: dict) -> dict:
                     for lv in slide.levels
                 ],
             }
+            whole_file = problems.catch(_read_ends, slide)
             settled = problems.catch(_settle_mpp, slide, row["mpp"], grid, transform.scale, where)
             if settled:
                 manifest["mpp"], manifest["mpp_witnesses"] = settled
             if grid:
                 problems.catch(_check_places, slide, grid, transform, where, notes)
-            if grid and settled:
+            if grid and settled and whole_file:
                 manifest["registration"] = problems.catch(
                     _check_registration, slide, grid, transform, settled[0], registration, where, problems, notes
                 )
@@ -99,7 +101,13 @@ def read_slide_manifest(path: str | Path) -> dict:
     return manifest
 
 
-def check_cohort(manifests: list[dict], rows: list[dict], tissues: Iterable[str], output: str | Path) -> None:
+def check_cohort(
+    manifests: list[dict],
+    rows: list[dict],
+    tissues: Iterable[str],
+    output: str | Path,
+    shared: tuple[list[str], list[str]] = ((), ()),
+) -> None:
     """Bring every slide's problems together, check the scores, and write a text for people.
 
     Parameters
@@ -112,6 +120,8 @@ def check_cohort(manifests: list[dict], rows: list[dict], tissues: Iterable[str]
         The tissues of the configuration.
     output
         Text file; written only where every slide can be used.
+    shared
+        Lines and problems from `nephrospot.prerequisites.check_prerequisites`.
 
     Raises
     ------
@@ -132,8 +142,11 @@ def check_cohort(manifests: list[dict], rows: list[dict], tissues: Iterable[str]
         )
         for sentence in mistakes:
             problems.add(sentence)
+    lines, mistakes = shared
+    for sentence in mistakes:
+        problems.add(sentence)
     problems.raise_if_any()
-    text = report_check(checked)
+    text = report_check(checked) + "".join(f"{line}\n" for line in lines)
     text += "".join(f"{row['slide']}: left out – {row['exclude']}\n" for row in rows if row["exclude"])
     with whole(output) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -214,6 +227,14 @@ def _check_counts(folder: str, grid: VisiumGrid, where: str, notes: Problems) ->
         notes.add(f"{where}: {lacking} of {len(on_tissue)} spots on tissue have no counts; they aren't deconvolved.")
     if strange:
         notes.add(f"{where}: {strange} barcodes with counts have no position; they are left out.")
+
+
+def _read_ends(slide: Slide) -> bool:
+    """Decode the last pixels of every level, which a file that was cut short lacks."""
+    for level in slide.levels:
+        side_px = 16 * level.downsample
+        slide.read_window(slide.width_px - side_px, slide.height_px - side_px, level.downsample, 16, 16)
+    return True
 
 
 def _settle_mpp(slide: Slide, override: float, grid: VisiumGrid | None, scale: float, where: str) -> tuple[float, dict]:

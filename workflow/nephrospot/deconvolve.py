@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 
@@ -71,34 +72,16 @@ def deconvolve_slide(
         For anything wrong with counts, reference, tables, settings or the program.
     """
     settings = {**DEFAULTS, **settings}
-    tissues = {tissue: [str(name) for name in types or []] for tissue, types in settings["tissues"].items()}
-    for tissue, types in tissues.items():
-        if not types:
-            raise InputError(f"Settings: tissue {tissue} has no cell types; list them, or leave the tissue out.")
+    label_column, tissues = settings["label_column"], _cell_types(settings)
     required = [name for types in tissues.values() for name in types]
-    label_column = settings["label_column"]
-    reference = read_reference(
-        reference_path, label_column, required, settings["leave_out"] or [], cell_min=settings["cell_min"]
-    )
-    counts = read_counts(visium_folder)
-    limits = {name: settings[name] for name in ("min_umi", "min_genes", "max_mt_percent")}
-    spots = judge_spots(summarise_spots(counts), in_tissue_barcodes, **limits)
-    used = spots.loc[spots["status"] == "used", "barcode"]
-    if len(used) < 2:
-        worst = spots["status"].value_counts().index[0]
-        raise InputError(
-            f"{visium_folder}: {len(used)} of {len(spots)} spots in tissue are fit for use (mostly: {worst})."
-        )
+    reference = prepare_reference(reference_path, settings)
+    counts, spots, n_common = prepare_spots(visium_folder, in_tissue_barcodes, reference, settings)
     notes = [*counts.uns["notes"], *reference.uns["notes"]]
-    counts = counts[used, ~is_mitochondrial(counts.var_names)].copy()
-    n_common = check_overlap(
-        visium_folder, counts.var_names, reference.var_names, settings["min_common_genes"], settings["min_common_share"]
-    )
     other = sorted(set(reference.obs[label_column]) - set(required))
     if other:
         notes.append(f"Cell types that belong to no tissue of the configuration: {', '.join(other)}.")
 
-    facts = {"n_spots": len(spots), "n_used": len(used), "n_common_genes": n_common, "other_cell_types": other}
+    facts = {"n_spots": len(spots), "n_used": counts.n_obs, "n_common_genes": n_common, "other_cell_types": other}
     tables = {}
     for method in settings["methods"]:
         if method == "rctd":
@@ -120,6 +103,61 @@ def deconvolve_slide(
             if not r >= 0.9
         ]
     return pd.concat(tables.values(), ignore_index=True), {**facts, "notes": notes}
+
+
+def prepare_reference(path: str | Path, settings: Mapping) -> ad.AnnData:
+    """Read the reference that the settings of `deconvolve_slide` ask for.
+
+    Raises
+    ------
+    InputError
+        A tissue without cell types, or anything wrong with the reference.
+    """
+    settings = {**DEFAULTS, **settings}
+    required = [name for types in _cell_types(settings).values() for name in types]
+    return read_reference(
+        path, settings["label_column"], required, settings["leave_out"] or [], cell_min=settings["cell_min"]
+    )
+
+
+def prepare_spots(
+    visium_folder: str | Path, in_tissue_barcodes: Iterable[str], reference: ad.AnnData, settings: Mapping
+) -> tuple[ad.AnnData, pd.DataFrame, int]:
+    """Read one slide's counts and make sure that they go with the reference.
+
+    Returns
+    -------
+    counts : AnnData, spots used x genes without mitochondrial ones
+    spots : DataFrame, every spot in tissue with its status, see `judge_spots`
+    n_common : int, genes in common with the reference
+
+    Raises
+    ------
+    InputError
+        Damaged counts, hardly a spot fit for use, or too few genes in common.
+    """
+    settings = {**DEFAULTS, **settings}
+    counts = read_counts(visium_folder)
+    limits = {name: settings[name] for name in ("min_umi", "min_genes", "max_mt_percent")}
+    spots = judge_spots(summarise_spots(counts), in_tissue_barcodes, **limits)
+    used = spots.loc[spots["status"] == "used", "barcode"]
+    if len(used) < 2:
+        worst = spots["status"].value_counts().index[0]
+        raise InputError(
+            f"{visium_folder}: {len(used)} of {len(spots)} spots in tissue are fit for use (mostly: {worst}); lower "
+            "min_umi or min_genes or raise max_mt_percent under deconvolution, or leave the slide out."
+        )
+    counts = counts[used, ~is_mitochondrial(counts.var_names)].copy()
+    limits = settings["min_common_genes"], settings["min_common_share"]
+    return counts, spots, check_overlap(visium_folder, counts.var_names, reference.var_names, *limits)
+
+
+def _cell_types(settings: Mapping) -> dict[str, list[str]]:
+    tissues = {tissue: [str(name) for name in types or []] for tissue, types in settings["tissues"].items()}
+    for tissue, types in tissues.items():
+        if not types:
+            raise InputError(f"Settings: tissue {tissue} has no cell types; list them, or leave the tissue out.")
+    return tissues
 
 
 def check_overlap(

@@ -30,7 +30,7 @@ def code_version(script: str | Path) -> str:
             seen.add(path)
             waiting += _imports(path)
     digest = hashlib.sha256()
-    for path in sorted(seen, key=lambda p: p.name):
+    for path in sorted(seen, key=lambda p: p.parts[-2:]):
         digest.update(path.name.encode() + _normalised(path))
     return digest.hexdigest()[:12]
 

@@ -28,6 +28,7 @@ from nephrospot.models.weights import load_weights
 from nephrospot.readings import Reading, split_readable
 from nephrospot.slide import Slide, open_slide
 from nephrospot.tiles import Grid, make_grid
+from nephrospot.tissue import TISSUE_MPP, read_tissue
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ def run_method(
     image: str | Path,
     manifest: dict,
     tiles_path: str | Path,
+    tissue_path: str | Path,
     network: str,
     weights: str | Path,
     readings: list[tuple[str, float, int]],
@@ -51,7 +53,7 @@ def run_method(
     Parameters
     ----------
     manifest : slide.json of the slide
-    tiles_path : its tiles.parquet
+    tiles_path, tissue_path : its tiles.parquet and tissue.png
     network, weights : of the method
     readings : tissue, magnification and scale code, one tuple a tissue
     segmentation : ``window_px``, ``halo_px``, ``precision`` and ``max_upsampling`` of the configuration
@@ -64,11 +66,10 @@ def run_method(
     for tissue, reason in refused.items():
         log.warning("%s: %s is left out: %s.", manifest["slide"], tissue, reason)
     grids = {magnification: make_grid(manifest, magnification, segmentation) for magnification in groups}
-    tiles = pd.read_parquet(tiles_path)
+    tiles, tissue = pd.read_parquet(tiles_path), read_tissue(tissue_path)
+    precision = segmentation["precision"]
     with open_slide(image) as slide:
-        facts = predict_slide(
-            slide, grids, tiles, groups, method, output, precision=segmentation["precision"], threads=threads
-        )
+        facts = predict_slide(slide, grids, tiles, tissue, groups, method, output, precision, threads=threads)
     facts |= {
         "refused": refused,
         "readings": {r.tissue: f"{r.magnification:g}x, code {r.scale_code}x" for rs in groups.values() for r in rs},
@@ -99,6 +100,7 @@ def predict_slide(
     slide: Slide,
     grids: dict[float, Grid],
     tiles: pd.DataFrame,
+    tissue: np.ndarray,
     groups: dict[float, list[Reading]],
     method: Method,
     output: str | Path,
@@ -114,6 +116,8 @@ def predict_slide(
         A grid and the readings for each magnification.
     tiles
         From `nephrospot.tiles.list_tiles`, all magnifications together.
+    tissue
+        Where there is tissue, bool at 16 µm per pixel: on glass nothing is foreground, whatever the network says.
     output
         Zarr group to write.
     precision
@@ -145,7 +149,7 @@ def predict_slide(
             chosen = _order_by_shard(tiles[tiles["magnification"] == magnification])
             array = _create_bitmask(store, grid, readings)
             counts = np.zeros(len(readings), np.int64)
-            writer = _ShardWriter(array, grid)
+            writer = _ShardWriter(array, grid, tissue)
             bar = tqdm(
                 total=len(chosen), desc=f"{slide.path.name} {magnification:g}×", unit="tile",
                 file=sys.stderr, disable=not sys.stderr.isatty(),
@@ -238,8 +242,9 @@ def _predict_bits(
 class _ShardWriter:
     """Collects cores and writes each shard once and whole: partial writes to a shard can lose data."""
 
-    def __init__(self, array: zarr.Array, grid: Grid) -> None:
-        self.array, self.core_px = array, grid.core_px
+    def __init__(self, array: zarr.Array, grid: Grid, tissue: np.ndarray) -> None:
+        self.array, self.core_px, self.tissue = array, grid.core_px, tissue
+        self.tissue_px = grid.mpp / TISSUE_MPP  # pixels of the tissue mask per pixel of the grid
         self.side = grid.core_px * SHARD_TILES
         self.shard: tuple[int, int] | None = None
         self.buffer = np.zeros((self.side, self.side), np.uint8)
@@ -247,6 +252,7 @@ class _ShardWriter:
     def put(self, place: tuple[int, int], bits: np.ndarray, n_bits: int) -> np.ndarray:
         """Keep one core; returns the foreground pixels of each bit inside the slide."""
         column, row = place
+        bits = bits * self._on_tissue(column, row)
         shard = (column // SHARD_TILES, row // SHARD_TILES)
         if shard != self.shard:
             self.flush()
@@ -255,6 +261,13 @@ class _ShardWriter:
         self.buffer[top : top + self.core_px, left : left + self.core_px] = bits
         inside = bits[: self.array.shape[0] - row * self.core_px, : self.array.shape[1] - column * self.core_px]
         return np.array([np.count_nonzero(inside & (1 << bit)) for bit in range(n_bits)])
+
+    def _on_tissue(self, column: int, row: int) -> np.ndarray:
+        indices = [
+            np.minimum(((at * self.core_px + np.arange(self.core_px) + 0.5) * self.tissue_px).astype(int), size - 1)
+            for at, size in zip((row, column), self.tissue.shape, strict=True)
+        ]
+        return self.tissue[np.ix_(*indices)].astype(np.uint8)
 
     def flush(self) -> None:
         """Write the shard at hand, if any."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import sys
 import time
@@ -14,6 +15,13 @@ from nephrospot.errors import InputError
 MARK = "nephrospot can't go on: "
 
 
+class _LogFile(logging.FileHandler):
+    """A log whose disk may be full: the terminal has the sentence then, and logging's own traceback helps nobody."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        pass
+
+
 @contextlib.contextmanager
 def job(snakemake) -> Iterator[None]:
     """Run a script's body: messages go to its log and to the terminal, an `InputError` ends it with exit code 1.
@@ -23,21 +31,23 @@ def job(snakemake) -> Iterator[None]:
     snakemake
         The object that Snakemake gives to a script.
     """
-    path = Path(snakemake.log[0])
-    path.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    handlers: list[logging.Handler] = [
-        logging.FileHandler(path, mode="w", encoding="utf-8"),
-        logging.StreamHandler(sys.stderr),
-    ]
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=handlers, force=True)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[logging.StreamHandler()], force=True)
     log = logging.getLogger("nephrospot")
     log.setLevel(logging.INFO)
     try:
+        path = Path(snakemake.log[0])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        logging.getLogger().addHandler(_LogFile(path, mode="w", encoding="utf-8"))
         yield
     except InputError as error:
         for sentence in str(error).splitlines():
             log.error("%s%s", MARK, sentence)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        log.error("%s%s: the disk is full; free some space and run again.", MARK, error.filename or snakemake.rule)
         sys.exit(1)
     except MemoryError:
         log.error("%sout of memory; give the rule %s more mem_mb in the profile.", MARK, snakemake.rule)

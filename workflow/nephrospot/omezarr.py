@@ -133,7 +133,24 @@ def list_labels(labels: zarr.Group) -> list[str]:
     return [name for name in labels.attrs["ome"]["labels"] if name != "merged"]
 
 
+def read_place(label: zarr.Group) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Where a label's finest level lies.
+
+    Returns
+    -------
+    mpp : µm per pixel (y, x)
+    corner : µm (y, x) of the outer corner of its first pixel
+
+    Notes
+    -----
+    OME-Zarr's translation is the centre of the first pixel; without one the corner is the slide's.
+    """
+    steps = label.attrs["ome"]["multiscales"][0]["datasets"][0]["coordinateTransformations"]
+    y, x = next(step["scale"][-2:] for step in steps if step["type"] == "scale")
+    centre = next((step["translation"][-2:] for step in steps if step["type"] == "translation"), (y / 2, x / 2))
+    return (float(y), float(x)), (float(centre[0]) - y / 2, float(centre[1]) - x / 2)
+
+
 def read_mpp(label: zarr.Group) -> float:
-    """µm per pixel of a label's finest level."""
-    transformations = label.attrs["ome"]["multiscales"][0]["datasets"][0]["coordinateTransformations"]
-    return float(next(t["scale"][-1] for t in transformations if t["type"] == "scale"))
+    """µm per pixel of a label's finest level, whose pixels are square."""
+    return read_place(label)[0][1]

@@ -65,11 +65,7 @@ def deconvolve_rctd(
     """
     if not Path(tables).is_file():
         raise InputError(f"{tables}: RCTD's likelihood tables are not there; run the pipeline's rule that writes them.")
-    # The program lies beside Python where an environment is used without being activated.
-    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    program = shutil.which("rctd", path=places)
-    if program is None:
-        raise InputError("The program rctd is not installed; run pip install 'nephrospot[rctd]' and try again.")
+    program = find_program()
     with tempfile.TemporaryDirectory(prefix="nephrospot_rctd_") as folder:
         spots_path, cells_path, out_path = (Path(folder) / f"{name}.h5ad" for name in ("spots", "cells", "out"))
         ad.AnnData(counts.X, counts.obs[[]], counts.var[[]]).write_h5ad(spots_path)
@@ -89,6 +85,22 @@ def deconvolve_rctd(
         out.obsm["rctd_weights"].astype(float), index=counts.obs_names, columns=summary["input"]["cell_type_names"]
     )
     return weights, _rctd_facts(summary, done.stderr, weights)
+
+
+def find_program() -> str:
+    """Path of the program ``rctd``.
+
+    Raises
+    ------
+    InputError
+        When it isn't installed.
+    """
+    # The program lies beside Python where an environment is used without being activated.
+    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    program = shutil.which("rctd", path=places)
+    if program is None:
+        raise InputError("The program rctd is not installed; run pip install 'nephrospot[rctd]' and try again.")
+    return program
 
 
 def _summary(done: subprocess.CompletedProcess) -> dict:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nephrospot.slide import magnification_to_mpp
+from nephrospot.mpp import magnification_to_mpp
 
 
 @dataclass(frozen=True, order=True)

@@ -57,8 +57,10 @@ def read_reference(
     path = Path(path)
     reference, notes = _read_folder(path) if path.is_dir() else _read_h5ad(path)
     if label_column not in reference.obs:
+        near = f" ({did_you_mean(label_column, reference.obs).rstrip('.')})" if len(reference.obs.columns) else ""
         raise InputError(
-            f"{path}: no column {label_column!r} among the cells; {did_you_mean(label_column, reference.obs)}"
+            f"{path}: no column {label_column!r} among the cells; give the column that holds the cell types as "
+            f"deconvolution.label_column{near}."
         )
     notes += _name_by_symbol(reference, path)
     notes += make_genes_unique(reference, str(path))

@@ -25,15 +25,13 @@ def read_schema(name: str) -> dict:
     raise FileNotFoundError(f"{name}.schema.yaml is neither in nor beside {package}")
 
 
-def read_settings(config: dict, check_files: bool = False) -> dict:
+def read_settings(config: dict) -> dict:
     """Check a configuration against the schema and itself, and fill in its defaults.
 
     Parameters
     ----------
     config
         As Snakemake or YAML read it; it isn't changed.
-    check_files
-        Whether the weights must exist (a workflow that trains them says no).
 
     Returns
     -------
@@ -60,7 +58,7 @@ def read_settings(config: dict, check_files: bool = False) -> dict:
                 problems.add(sentence)
     problems.raise_if_any()  # what follows relies on the shape
     _fill_defaults(settings, schema, schema)
-    _cross_check(settings, check_files, problems)
+    _cross_check(settings, problems)
     problems.raise_if_any()
     return settings
 
@@ -157,7 +155,7 @@ def _resolve(schema: dict, root: dict) -> dict:
     return {**root["$defs"][schema["$ref"].rsplit("/", 1)[1]], **schema}
 
 
-def _cross_check(settings: dict, check_files: bool, problems: Problems) -> None:
+def _cross_check(settings: dict, problems: Problems) -> None:
     """What one key demands of another."""
     tissues = settings["tissues"]
 
@@ -181,7 +179,7 @@ def _cross_check(settings: dict, check_files: bool, problems: Problems) -> None:
             f"{NAME}, segmentation.halo_px: {segmentation['halo_px']} px on both sides leave nothing of a window of "
             f"{segmentation['window_px']} px; give less than {segmentation['window_px'] // 2}."
         )
-    _check_methods(settings["methods"], know_tissue, check_files, problems)
+    _check_methods(settings["methods"], know_tissue, problems)
 
 
 def _check_deconvolved(comparison: dict, settings: dict, begin: str, problems: Problems) -> None:
@@ -198,7 +196,7 @@ def _check_deconvolved(comparison: dict, settings: dict, begin: str, problems: P
         )
 
 
-def _check_methods(methods: dict, know_tissue, check_files: bool, problems: Problems) -> None:
+def _check_methods(methods: dict, know_tissue, problems: Problems) -> None:
     seen: dict[str, str] = {}
     for method, content in methods.items():
         path = f"methods.{method}"
@@ -213,8 +211,6 @@ def _check_methods(methods: dict, know_tissue, check_files: bool, problems: Prob
         elif "masks" not in content and len(trained) < 2:
             lacking = next((key for key in ("network", "weights") if key not in trained), "") if trained else "network"
             problems.add(f"{NAME}, {path}.{lacking}: the key is missing; give network and weights, or masks.")
-        elif check_files and trained and not Path(content["weights"]).is_file():
-            problems.add(f"{NAME}, {path}.weights: there is no file {content['weights']!r}; correct the path.")
         for species, readings in content.get("species_readings", {}).items():
             for tissue in readings:
                 know_tissue(tissue, f"{path}.species_readings.{species}.{tissue}")

@@ -176,7 +176,7 @@ def _read_number(text: str, name: str, part: dict, where: str, problems: Problem
 def _check_paths(row: dict[str, str], generated: list, where: str, problems: Problems) -> None:
     for name, kind in PATHS.items():
         text = row[name]
-        if not text or any(_is_below(text, folder) for folder in generated):
+        if not text or any(is_below(text, folder) for folder in generated):
             continue
         path = Path(text)
         if kind == "file" and path.is_dir():
@@ -188,7 +188,7 @@ def _check_paths(row: dict[str, str], generated: list, where: str, problems: Pro
             problems.add(f"{where}: {name} {text!r} doesn't exist; correct it ({remedy}).")
 
 
-def _is_below(path: str, folder: str | Path) -> bool:
+def is_below(path: str, folder: str | Path) -> bool:
     path, folder = os.path.abspath(path), os.path.abspath(folder)  # noqa: PTH100 (links aren't followed)
     return os.path.commonpath([path, folder]) == folder
 

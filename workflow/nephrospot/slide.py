@@ -1,13 +1,11 @@
 """Whole-slide images: open, know the µm per pixel, read any window at any magnification.
 
-A magnification of m× means 10/m µm per pixel, whatever the scanner calls it.
 Coordinates are (x, y) in level-0 pixels; arrays are (row, column, channel).
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,16 +16,9 @@ import tifffile
 import zarr
 
 from nephrospot.errors import InputError
+from nephrospot.mpp import mean_plausible_mpp
 
-# Outside this range a resolution tag is an image editor's default (72 dpi = 353 µm), not a microscope's.
-PLAUSIBLE_MPP = (0.05, 20.0)
-MPP_TOLERANCE = 0.03
 LEVEL_TOLERANCE = 1.01  # Aperio's levels are 4.0001× and 16.0005×: 1 % off is the same level
-
-
-def magnification_to_mpp(magnification: float) -> float:
-    """µm per pixel of a magnification: 40× is 0.25, 10× is 1.0."""
-    return 10.0 / magnification
 
 
 @dataclass(frozen=True)
@@ -195,7 +186,7 @@ class _OpenSlidePixels:
             )
         ]
         tags = [properties.get(name) for name in (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)]
-        self.tag_mpp = _mean_mpp([float(tag) for tag in tags if tag])
+        self.tag_mpp = mean_plausible_mpp([float(tag) for tag in tags if tag])
 
     def read(self, index: int, left: int, top: int, width: int, height: int) -> np.ndarray:
         downsample = self.levels[index].downsample
@@ -259,11 +250,6 @@ class _TiffPixels:
         self._tiff.close()
 
 
-def _mean_mpp(values: list[float]) -> float | None:
-    values = [value for value in values if PLAUSIBLE_MPP[0] <= value <= PLAUSIBLE_MPP[1]]
-    return float(np.mean(values)) if values else None
-
-
 def _tiff_mpp(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> float | None:
     """µm per pixel from OME-XML or the resolution tags, None where neither says anything plausible."""
     if tiff.ome_metadata:
@@ -271,52 +257,9 @@ def _tiff_mpp(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> float | None:
             image = tifffile.xml2dict(tiff.ome_metadata)["OME"]["Image"]
             pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
             if pixels.get("PhysicalSizeXUnit", "µm") == "µm":
-                return _mean_mpp([float(pixels["PhysicalSizeX"]), float(pixels["PhysicalSizeY"])])
+                return mean_plausible_mpp([float(pixels["PhysicalSizeX"]), float(pixels["PhysicalSizeY"])])
     unit_um = {2: 25400.0, 3: 10000.0}.get(int(page.tags.valueof("ResolutionUnit", default=2)))
     resolutions = [page.tags.valueof(name) for name in ("XResolution", "YResolution")]
     if unit_um is None or not all(resolutions) or any(numerator == 0 for numerator, _ in resolutions):
         return None
-    return _mean_mpp([unit_um * denominator / numerator for numerator, denominator in resolutions])
-
-
-def resolve_mpp(
-    tag: float | None, override: float | None, pitch: float | None, where: str, fiducial: float | None = None
-) -> tuple[float, dict[str, float]]:
-    """Settle µm per level-0 pixel from up to four witnesses that must agree within 3 %.
-
-    Parameters
-    ----------
-    tag, override, pitch, fiducial
-        µm per pixel as said by the file, by the sheet's column mpp, by the 100 µm pitch of the
-        Visium lattice, and by the 105 µm fiducials; None where a witness is absent.
-    where
-        How messages name the slide, such as "slides.tsv, row 3 (B1)".
-
-    Returns
-    -------
-    mpp : float
-        The override, else the tag, else the pitch.
-    witnesses : dict
-        The witnesses that were present.
-
-    Raises
-    ------
-    InputError
-        When no witness is present, or two of them disagree.
-    """
-    names = {"override": "column mpp", "tag": "the file's tag", "pitch": "the spot pitch", "fiducial": "the fiducials"}
-    values = {"override": override, "tag": tag, "pitch": pitch, "fiducial": fiducial}
-    witnesses = {name: float(value) for name, value in values.items() if value is not None}
-    settling = [name for name in ("override", "tag", "pitch") if name in witnesses]
-    if not settling:
-        raise InputError(f"{where}: nothing says how large a pixel is; give µm per pixel in column mpp.")
-    chosen = settling[0]
-    for one, other in itertools.combinations(sorted(witnesses, key=list(names).index), 2):
-        if max(witnesses[one], witnesses[other]) > (1 + MPP_TOLERANCE) * min(witnesses[one], witnesses[other]):
-            said = "mpp is" if one == "override" else f"{names[one]} says"
-            raise InputError(
-                f"{where}: {said} {witnesses[one]:.4g} but {names[other]} says {witnesses[other]:.4g}; give the "
-                f"full-resolution image, set mpp to {witnesses[other]:.4g}, or give visium_scale if Space Ranger saw a "
-                "resized image."
-            )
-    return witnesses[chosen], witnesses
+    return mean_plausible_mpp([unit_um * denominator / numerator for numerator, denominator in resolutions])

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from nephrospot.errors import InputError, did_you_mean
-from nephrospot.omezarr import list_labels, open_masks
+from nephrospot.omezarr import list_labels, open_masks, read_place
 from nephrospot.registration import Transform
 from nephrospot.visium import VisiumGrid
 
@@ -158,7 +158,7 @@ def measure_spots(
     columns = {}
     for name in names:
         label = labels[name]
-        (mpp_y, mpp_x), (corner_y, corner_x) = _read_place(label)
+        (mpp_y, mpp_x), (corner_y, corner_x) = read_place(label)
         # Positions are indices of pixels: the disc's centre is the middle of that pixel.
         x_um, y_um = (x_px + 0.5) * slide_mpp - corner_x, (y_px + 0.5) * slide_mpp - corner_y
         columns[f"{name}_percent"], inside = measure_discs(label["0"], (mpp_y, mpp_x), x_um, y_um, diameter_um)
@@ -168,16 +168,3 @@ def measure_spots(
         values[share < 1] = np.nan
     reason = np.where(share == 0, OUTSIDE_REASON, np.where(share < 1, CUT_REASON, ""))
     return table.assign(inside_share=share, **columns, reason=reason)
-
-
-def _read_place(label) -> tuple[tuple[float, float], tuple[float, float]]:
-    """µm per pixel (y, x) of a label's finest level, and the µm (y, x) of its outer corner.
-
-    OME-Zarr's translation is the centre of the first pixel; without one the corner is the slide's.
-    """
-    steps = label.attrs["ome"]["multiscales"][0]["datasets"][0]["coordinateTransformations"]
-    scale = next(tuple(map(float, step["scale"][-2:])) for step in steps if step["type"] == "scale")
-    centre = next((step["translation"][-2:] for step in steps if step["type"] == "translation"), None)
-    if centre is None:
-        return scale, (0.0, 0.0)
-    return scale, (float(centre[0]) - scale[0] / 2, float(centre[1]) - scale[1] / 2)

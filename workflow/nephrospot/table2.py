@@ -44,7 +44,11 @@ def read_published(path: str | Path) -> pd.DataFrame:
     InputError
         A column is lacking, or a value is neither a number nor "nan".
     """
-    table = pd.read_csv(path, sep="\t", comment="#", dtype=str, keep_default_na=False)
+    try:
+        table = pd.read_csv(path, sep="\t", comment="#", dtype=str, keep_default_na=False)
+    except ValueError as error:  # pandas' own errors and wrong encodings are all ValueErrors
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{path}: can't be read as a table separated by tabs ({reason}); mend the file.") from error
     lacking = [name for name in PUBLISHED_COLUMNS if name not in table]
     if lacking:
         raise InputError(f"{path}: no column {', '.join(lacking)}; the columns are {', '.join(PUBLISHED_COLUMNS)}.")

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from nephrospot.errors import InputError
+from nephrospot.mpp import magnification_to_mpp
 from nephrospot.readings import can_serve
-from nephrospot.slide import Slide, magnification_to_mpp
-from nephrospot.tissue import TISSUE_MPP, find_tissue
+from nephrospot.tissue import TISSUE_MPP
 
 
 @dataclass(frozen=True)
@@ -101,31 +101,27 @@ def list_tiles(grid: Grid, tissue: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["magnification", "column", "row", "x_px", "y_px", "tissue_share"])
 
 
-def tile_slide(
-    slide: Slide, manifest: dict, magnifications: list[float], segmentation: dict, tissue: dict
-) -> pd.DataFrame:
+def tile_slide(tissue: np.ndarray, manifest: dict, magnifications: list[float], segmentation: dict) -> pd.DataFrame:
     """The tiles of one slide at every magnification that the slide can serve.
 
     Parameters
     ----------
+    tissue : from `nephrospot.tissue.find_tissue`
     manifest : slide.json of the slide
     magnifications : what the methods read at
     segmentation : ``window_px``, ``halo_px`` and ``max_upsampling`` of the configuration
-    tissue : what counts as tissue, for `nephrospot.tissue.find_tissue`
 
     Returns
     -------
     As `list_tiles`, magnifications one below the other.
     """
-    where = f"slide {manifest['slide']}"
-    found = find_tissue(slide, manifest["mpp"], where, **tissue)
     served = [m for m in sorted(set(magnifications)) if can_serve(manifest["mpp"], m, segmentation["max_upsampling"])]
     if not served:
         raise InputError(
-            f"{where}: no tissue can be read at {manifest['mpp']:.3g} µm per pixel; raise segmentation → "
-            "max_upsampling, read at a lower magnification, or leave the slide out."
+            f"slide {manifest['slide']}: no tissue can be read at {manifest['mpp']:.3g} µm per pixel; raise "
+            "segmentation → max_upsampling, read at a lower magnification, or leave the slide out."
         )
-    return pd.concat([list_tiles(make_grid(manifest, m, segmentation), found) for m in served], ignore_index=True)
+    return pd.concat([list_tiles(make_grid(manifest, m, segmentation), tissue) for m in served], ignore_index=True)
 
 
 def make_grid(manifest: dict, magnification: float, segmentation: dict) -> Grid:

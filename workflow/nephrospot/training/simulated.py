@@ -10,10 +10,10 @@ import numpy as np
 
 from nephrospot.files import whole
 from nephrospot.models import TISSUES, scale_id
+from nephrospot.mpp import magnification_to_mpp
 from nephrospot.simulate.anatomy import anatomy
 from nephrospot.simulate.render import render
 from nephrospot.simulate.tissue import Layout, lay_out
-from nephrospot.slide import magnification_to_mpp
 
 PATCH_PX = 256
 # Scale code and folder word of each tissue, as in the published data.

@@ -1,0 +1,82 @@
+"""What all slides share – weights, reference, published numbers – and whether the counts go with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import anndata as ad
+
+from nephrospot.deconvolve import prepare_reference, prepare_spots
+from nephrospot.errors import Problems, did_you_mean
+from nephrospot.models import TISSUES
+from nephrospot.models.weights import load_weights
+from nephrospot.rctd import find_program
+from nephrospot.readings import method_readings
+from nephrospot.settings import NAME
+from nephrospot.table2 import read_published
+from nephrospot.visium import read_positions
+
+
+def check_prerequisites(manifests: list[dict], settings: Mapping) -> tuple[list[str], list[str]]:
+    """Read everything that some later step reads, so that none of them fails after hours.
+
+    Parameters
+    ----------
+    manifests
+        Content of each slide's ``slide.json``.
+    settings
+        From `nephrospot.settings.read_settings`.
+
+    Returns
+    -------
+    lines : list of str, for people
+    problems : list of str, one sentence a mistake
+    """
+    lines, problems = [], Problems()
+    problems.catch(read_published, settings["published"])
+    _check_networks(settings, {manifest["species"] for manifest in manifests}, problems)
+    with_spots = [manifest for manifest in manifests if manifest["visium"]]
+    if settings["deconvolution"]["reference"] and with_spots:
+        lines += _check_reference(settings, with_spots, problems)
+    return lines, problems.sentences
+
+
+def _check_networks(settings: Mapping, species: set[str], problems: Problems) -> None:
+    for name, method in settings["methods"].items():
+        if "network" not in method:
+            continue
+        where, told = f"{NAME}, methods.{name}", Problems()
+        told.catch(load_weights, method["network"], method["weights"])
+        for sentence in told.sentences:
+            problems.add(f"{where}: correct network or weights – {sentence}")
+        for kind in sorted(species):
+            for tissue, _, _ in method_readings(method, settings["species"], kind):
+                if tissue not in TISSUES:
+                    problems.add(
+                        f"{where}: no network knows tissue {tissue!r} (under {kind}); {did_you_mean(tissue, TISSUES)}"
+                    )
+
+
+def _check_reference(settings: Mapping, with_spots: list[dict], problems: Problems) -> list[str]:
+    cell_types = {name: tissue["cell_types"] for name, tissue in settings["tissues"].items() if tissue["cell_types"]}
+    deconvolution = settings["deconvolution"] | {"tissues": cell_types}
+    if "rctd" in deconvolution["methods"]:
+        problems.catch(find_program)
+    reference = problems.catch(prepare_reference, deconvolution["reference"], deconvolution)
+    if reference is None:
+        return []
+    for manifest in with_spots:
+        _check_counts(manifest, reference, deconvolution, problems)
+    n_types = reference.obs[deconvolution["label_column"]].nunique()
+    line = f"reference: ok – {reference.n_obs} cells of {n_types} types, {reference.n_vars} genes"
+    return [line, *(f"  note: {note}" for note in reference.uns["notes"])]
+
+
+def _check_counts(manifest: dict, reference: ad.AnnData, deconvolution: Mapping, problems: Problems) -> None:
+    folder = manifest["visium"]
+    if any(folder in sentence for sentence in manifest["problems"]):
+        return  # what is wrong with the folder is told already
+    told = Problems()
+    told.catch(prepare_spots, folder, read_positions(folder).in_tissue["barcode"], reference, deconvolution)
+    for sentence in told.sentences:
+        problems.add(f"slide {manifest['slide']}: {sentence}")
