@@ -46,7 +46,7 @@ rule write_report:
             "<results>/{slide}/{method}/{file}.jpg", slide=SLIDES, method=METHODS, file=["overview", "regions"]
         ),
         predictions=expand("<results>/{slide}/{method}/predict.json", slide=SLIDES, method=NETWORKS),
-        weights=[METHODS[name]["weights"] for name in NETWORKS],
+        weights=sorted({METHODS[name]["weights"] for name in NETWORKS}),
     output:
         page=report("<results>/report.html", caption="../workflow/report/report.rst", category="Report"),
     log:

@@ -187,6 +187,12 @@ class TestCheckpoints:
         with pytest.raises(InputError, match=str(path)):
             load_weights("omni-seg", path)
 
+    @pytest.mark.parametrize("options", [{"wide": 8}, {"width": 7}, {"width": "x"}])
+    def test_a_card_that_doesnt_fit_is_refused(self, tmp_path, options):
+        save_weights(build("omni-seg", width=8), tmp_path / "w.safetensors", {"options": options})
+        with pytest.raises(InputError, match="card's options don't fit omni-seg"):
+            load_weights("omni-seg", tmp_path / "w.safetensors")
+
     def test_an_unknown_network_is_named_with_the_nearest(self):
         with pytest.raises(InputError, match="did you mean 'omni-seg'"):
             build("omniseg")

@@ -40,11 +40,18 @@ def load_weights(network: str, path: str | Path) -> tuple[Method, dict]:
     if not path.is_file():
         raise InputError(f"{path}: there are no weights; correct methods → weights in the configuration.")
     state, card = _read_safetensors(path) if path.suffix == ".safetensors" else (_read_checkpoint(path), {})
-    method = build(network, **card.get("options", {}))
+    try:
+        method = build(network, **card.get("options", {}))
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: its card's options don't fit {network} ({error}); give weights of {network}."
+        ) from error
     wanted = {name: tuple(tensor.shape) for name, tensor in method.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if wanted != found:
-        raise InputError(f"{path}: these aren't weights of {network}: {_tell_difference(wanted, found)}.")
+        raise InputError(
+            f"{path}: these aren't weights of {network}: {_tell_difference(wanted, found)}; give weights of {network}."
+        )
     method.load_state_dict(
         {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     )

@@ -1,0 +1,253 @@
+"""The workflow as people run it: everything once, nothing twice, and only what a change concerns."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from nephrospot.table2 import read_published
+
+SNAKEMAKE = Path(sys.executable).parent / "snakemake"
+SMALL = {
+    "demo": {"simulation": {"section": {"width_um": 1000, "height_um": 1000}, "genes": {"number": 1000}}},
+    "deconvolution": {"min_common_genes": 100},
+}
+
+
+def merge(base, changes):
+    for key, value in changes.items():
+        base[key] = merge(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+    return base
+
+
+class Project:
+    """A working folder with the repository's rules and a configuration of its own."""
+
+    def __init__(self, folder, root):
+        self.folder = folder
+        for name in ("Snakefile", "rules", "scripts", "workflow", "profiles", "slurm", "envs"):
+            (folder / name).symlink_to(root / name)
+        shutil.copytree(root / "config", folder / "config")
+        self.configure(SMALL)
+        self.write_sheet("K1", "K4")
+
+    def configure(self, changes):
+        path = self.folder / "config/config.yaml"
+        path.write_text(yaml.safe_dump(merge(yaml.safe_load(path.read_text()), changes), sort_keys=False))
+
+    def write_sheet(self, *slides, **columns):
+        rows = []
+        for slide in slides:
+            row = {"slide": slide, "image": f"demo/{slide}/slide.tiff", "visium": f"demo/{slide}/outs"}
+            row |= {"scores": f"demo/{slide}/scores.csv", "species": "mouse", "stain": "H&E", "group": "simulated"}
+            row |= {"visium_scale": "2", "visium_x_px": "0", "visium_y_px": "0"} if slide == "K4" else {}
+            rows.append(row | columns)
+        pd.DataFrame(rows).to_csv(self.folder / "config/slides.tsv", sep="\t", index=False)
+
+    def run(self, *arguments, expect=0):
+        done = subprocess.run([SNAKEMAKE, *arguments], cwd=self.folder, capture_output=True, text=True, timeout=900)
+        told = done.stdout + done.stderr
+        assert done.returncode == expect, told[-4000:]
+        return told
+
+    def planned(self, *arguments):
+        """{rule: jobs} of a dry run."""
+        told = self.run("-n", "--quiet", "rules", *arguments)
+        return {
+            name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", told, re.MULTILINE) if name != "total"
+        }
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, root):
+    project = Project(tmp_path_factory.mktemp("project"), root)
+    project.first_run = project.run("--cores", "2")
+    return project
+
+
+@pytest.fixture(scope="module")
+def results(project):
+    return project.folder / "results"
+
+
+COHORT = {"correlate_spots": 1, "write_table2": 1, "write_report": 1, "all": 1}
+
+
+class TestFirstRun:
+    def test_it_says_what_it_wrote(self, project):
+        told = project.first_run
+        assert "This run wrote" in told and "results/report.html" in told
+        assert "K1: ok – 2000 × 2000 px, 0.5 µm per pixel" in told, "the check prints a line a slide"
+
+    def test_perfect_masks_come_close_to_both_references(self, results):
+        table = pd.read_csv(results / "table2.tsv", sep="\t").set_index("label")
+        perfect = table.loc["Perfect masks (simulated truth)"]
+        assert perfect["PT rctd: r_x100"] > 80
+        assert perfect["CAP pathologist: r_x100"] > 85
+
+    def test_the_networks_see_the_tissue(self, results):
+        table = pd.read_csv(results / "table2.tsv", sep="\t").set_index("method")
+        for name in ("omni-seg", "multi-unet"):
+            assert table.loc[name, "PT rctd: r_x100"] > 40, "far above chance on a handful of spots"
+
+    def test_every_published_method_is_a_row(self, results, root):
+        table = pd.read_csv(results / "table2.tsv", sep="\t")
+        published = read_published(root / "config/published.tsv")
+        assert len(table) == 3 + published["method"].nunique() - 2, "two of the eight are run here"
+        assert table["PT rctd: published_r_x100"].notna().sum() == 8
+
+    def test_perfect_masks_measure_the_simulated_truth(self, results, project):
+        for slide in ("K1", "K4"):
+            spots = pd.read_parquet(results / slide / "perfect/spots.parquet").set_index("barcode")
+            truth = pd.read_parquet(project.folder / "demo" / slide / "truth.parquet").set_index("barcode")
+            both = spots.join(truth, rsuffix="_truth", how="inner")
+            assert len(both) == len(spots) == len(truth)
+            for tissue in ("PT", "CAP", "DT", "VES", "TUFT", "PTC"):
+                error = (both[f"{tissue}_percent"] - both[f"{tissue}_percent_truth"]).abs()
+                # Space Ranger's positions are whole pixels in this layout, and the truth counts whole pixels.
+                assert error.max() < 1.5 and error.mean() < 0.2, f"{slide} {tissue}: {error.max():.2f} points"
+
+    def test_tissue_that_the_slide_is_too_coarse_for_has_its_reason(self, results):
+        summary = json.loads((results / "K1/omni-seg/predict.json").read_text())
+        assert "0.25 µm per pixel" in summary["refused"]["PTC"]
+        assert "PTC_percent" not in pd.read_parquet(results / "K1/omni-seg/spots.parquet")
+
+    def test_the_report_names_the_weights(self, results):
+        page = (results / "report.html").read_text()
+        summary = json.loads((results / "K1/omni-seg/predict.json").read_text())
+        assert summary["weights_sha256"] in page and "imulated" in page
+
+    def test_nothing_temporary_is_left(self, results):
+        assert not [path for path in results.rglob("*") if ".tmp" in path.name or path.name == "predicted.zarr"]
+
+
+class TestRerun:
+    """Dry runs after one change each; every test puts back what it changed."""
+
+    def test_nothing_is_done_twice(self, project):
+        assert project.planned() == {}
+
+    def test_a_touched_script_is_no_change(self, project, root):
+        script = root / "scripts/predict_masks.py"
+        before = script.stat()
+        os.utime(script)
+        try:
+            assert project.planned() == {}
+        finally:
+            os.utime(script, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    def test_an_added_slide_runs_itself_and_the_tables(self, project):
+        project.write_sheet("K1", "K4", "K7")
+        own = dict.fromkeys(("simulate_slide", "check_slide", "find_tiles", "deconvolve_spots", "import_masks"), 1)
+        own |= {"predict_masks": 2, "stitch_masks": 2, "measure_spots": 3, "draw_overlay": 3, "check": 1}
+        assert project.planned() == own | COHORT
+        project.write_sheet("K1", "K4")
+
+    def test_rows_in_another_order_run_nothing_but_tables(self, project):
+        project.write_sheet("K4", "K1")
+        assert set(project.planned()) <= {"check", *COHORT}
+        project.write_sheet("K1", "K4")
+
+    def test_an_excluded_slide_leaves_the_others_alone(self, project):
+        sheet = project.folder / "config/slides.tsv"
+        table = pd.read_csv(sheet, sep="\t", dtype=str).assign(exclude=["", "torn"])
+        table.to_csv(sheet, sep="\t", index=False)
+        assert set(project.planned()) == {"check", *COHORT}
+        project.write_sheet("K1", "K4")
+
+    @pytest.mark.parametrize(
+        ("change", "expected"),
+        [
+            ({"spots": {"diameter_um": 65}}, {"measure_spots": 6, **COHORT}),
+            ({"deconvolution": {"min_umi": 600}}, {"deconvolve_spots": 2, **COHORT}),
+            ({"methods": {"omni-seg": {"label": "Another name"}}}, {"write_table2": 1, "write_report": 1, "all": 1}),
+        ],
+        ids=["spot size", "spot filter", "label"],
+    )
+    def test_a_changed_parameter_runs_what_uses_it(self, project, change, expected):
+        path = project.folder / "config/config.yaml"
+        before = path.read_text()
+        project.configure(change)
+        try:
+            assert project.planned() == expected
+        finally:
+            path.write_text(before)
+
+    def test_new_weights_run_their_method_in_the_same_run_as_the_check(self, project, root):
+        """An ancient check.txt as input of the heavy rules once hid this (docs/decisions.md)."""
+        path = project.folder / "config/config.yaml"
+        before = path.read_text()
+        shutil.copy(root / "workflow/weights/simulated/omni-seg.safetensors", project.folder / "new.safetensors")
+        project.configure({"methods": {"omni-seg": {"weights": "new.safetensors"}}})
+        try:
+            planned = project.planned()
+        finally:
+            path.write_text(before)
+        own = {"check": 1, "predict_masks": 2, "stitch_masks": 2, "measure_spots": 2, "draw_overlay": 2}
+        assert planned == own | COHORT
+
+    def test_a_method_added_runs_itself_and_the_tables(self, project):
+        path = project.folder / "config/config.yaml"
+        before = path.read_text()
+        project.configure({"methods": {"mine": {"label": "Mine", "masks": "demo/{slide}/masks/{tissue}.png"}}})
+        try:
+            planned = project.planned()
+        finally:
+            path.write_text(before)
+        assert planned == {"import_masks": 2, "measure_spots": 2, "draw_overlay": 2, **COHORT}
+
+    def test_the_sweep_adds_its_methods_without_rerunning_the_others(self, project):
+        path = project.folder / "config/config.yaml"
+        before = path.read_text()
+        project.configure({"segmentation": {"sweep": [20]}})
+        try:
+            planned = project.planned()
+        finally:
+            path.write_text(before)
+        assert planned == {"predict_masks": 4, "stitch_masks": 4, "measure_spots": 4, "draw_overlay": 4, **COHORT}
+
+    def test_a_deleted_final_comes_back(self, project, results):
+        overview = results / "K1/omni-seg/overview.jpg"
+        kept = overview.read_bytes()
+        overview.unlink()
+        try:
+            assert "draw_overlay" in project.planned()
+        finally:
+            overview.write_bytes(kept)
+
+    def test_a_wrong_path_is_an_error_and_not_nothing_to_be_done(self, project):
+        project.write_sheet("K1", "K4", image="slides/gone.svs")
+        told = project.run("-n", expect=1)
+        assert "slides/gone.svs" in told and "Traceback" not in told
+        project.write_sheet("K1", "K4")
+
+
+class TestTools:
+    def test_lint_finds_nothing(self, project):
+        assert "good condition" in project.run("--lint")
+
+    def test_snakemakes_own_report(self, project):
+        project.run("--report", "report.zip")
+        assert (project.folder / "report.zip").stat().st_size > 100_000
+
+    def test_the_slurm_profile_is_found_and_asks_for_what_it_says(self, project):
+        told = project.run("-n", "--profile", "slurm", "--forcerun", "predict_masks", "deconvolve_spots")
+        for rule, memory in (("predict_masks", 6000), ("deconvolve_spots", 8000)):
+            job = told[told.index(f"rule {rule}:") :]
+            assert re.search(rf"mem_mb={memory}\b", job[: job.index("\n\n") if "\n\n" in job else None]), rule
+
+    def test_no_rule_has_retries_of_its_own(self, root):
+        for path in (root / "rules").glob("*.smk"):
+            assert not re.search(r"^\s+retries:", path.read_text(), re.MULTILINE), "they'd repeat inside an allocation"
+
+    def test_scripts_only_bind(self, root):
+        for path in (root / "scripts").glob("*.py"):
+            lines = [line for line in path.read_text().splitlines() if line.strip()]
+            assert len(lines) <= 20, f"{path.name}: the library thinks, scripts bind"
