@@ -83,7 +83,7 @@ def train_method(
         torch.nn.utils.clip_grad_norm_(method.parameters(), 5.0)
         optimiser.step()
         schedule.step()
-        recent.append(float(loss))
+        recent.append(loss.item())
         if (step + 1) % 50 == 0 or step + 1 == steps:
             losses.append({"step": step + 1, "loss": float(np.mean(recent))})
             recent = []
