@@ -18,7 +18,7 @@ from snakemake.exceptions import WorkflowError
 from nephrospot.errors import InputError
 from nephrospot.fingerprint import code_version, files_version
 from nephrospot.job import collect_sentences
-from nephrospot.readings import expand_sweep, method_readings
+from nephrospot.readings import STANDARD_MAGNIFICATIONS, expand_sweep, method_readings
 from nephrospot.settings import read_settings
 from nephrospot.sheet import read_sheet
 
@@ -85,8 +85,10 @@ def readings(wildcards, method=None):
 
 
 def magnifications(wildcards):
-    """Every magnification that some method reads a slide at."""
-    return sorted({magnification for name in NETWORKS for _, magnification, _ in readings(wildcards, name)})
+    """What a slide is tiled at: every magnification that some method reads, and the usual ones, so that a method
+    or a sweep that is added later finds its tiles there and nothing else runs again."""
+    read = {magnification for name in NETWORKS for _, magnification, _ in readings(wildcards, name)}
+    return sorted(read | set(STANDARD_MAGNIFICATIONS))
 
 
 def windows(*keys):

@@ -206,12 +206,12 @@ class TestRerun:
     def test_the_sweep_adds_its_methods_without_rerunning_the_others(self, project):
         path = project.folder / "config/config.yaml"
         before = path.read_text()
-        project.configure({"segmentation": {"sweep": [20]}})
+        project.configure({"segmentation": {"sweep": [5, 20]}})
         try:
             planned = project.planned()
         finally:
             path.write_text(before)
-        assert planned == {"predict_masks": 4, "stitch_masks": 4, "measure_spots": 4, "draw_overlay": 4, **COHORT}
+        assert planned == {"predict_masks": 8, "stitch_masks": 8, "measure_spots": 8, "draw_overlay": 8, **COHORT}
 
     def test_a_deleted_final_comes_back(self, project, results):
         overview = results / "K1/omni-seg/overview.jpg"

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from nephrospot.mpp import magnification_to_mpp
 
+STANDARD_MAGNIFICATIONS = (5.0, 10.0, 20.0, 40.0)
+
 
 @dataclass(frozen=True, order=True)
 class Reading:
