@@ -23,7 +23,7 @@ lint: $(VENV)/ready
 	snakefmt --check Snakefile rules
 	snakemake --lint
 
-# Trains the demonstration's networks on simulated tissue (about 50 minutes on two cores) and takes the weights over.
+# Trains the demonstration's networks on simulated tissue (tens of minutes on two cores) and takes the weights over.
 weights: $(VENV)/ready
 	snakemake --cores $(CORES) train_demo
 	mkdir -p workflow/weights/simulated
