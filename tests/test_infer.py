@@ -11,7 +11,7 @@ from ome_zarr_models.v05.image_label import ImageLabel
 from nephrospot.errors import InputError
 from nephrospot.infer import choose_precision, predict_slide
 from nephrospot.models import Method, build
-from nephrospot.omezarr import list_labels, open_masks, read_mpp
+from nephrospot.omezarr import list_labels, open_masks, read_place
 from nephrospot.readings import Reading
 from nephrospot.slide import open_slide
 from nephrospot.stitch import merge_tissues, open_predicted, write_masks
@@ -170,7 +170,7 @@ class TestStore:
         assert list_labels(labels) == ["DT", "PT", "CAP"]
         for tissue, (shape, mpp, read) in open_predicted(store / "p.zarr").items():
             assert np.array_equal(labels[f"{tissue}/0"][:], read(slice(0, shape[0]), slice(0, shape[1])))
-            assert read_mpp(labels[tissue]) == mpp
+            assert read_place(labels[tissue]) == ((mpp, mpp), (0, 0)), "the corner is the slide's"
 
     def test_every_level_keeps_the_area(self, store):
         for _, label in open_masks(store / "masks.ome.zarr").groups():

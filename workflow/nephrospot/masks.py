@@ -53,12 +53,6 @@ def open_drop_in(template: str, slide_name: str, slide: Slide, slide_mpp: float)
     return sources
 
 
-def list_drop_in_files(template: str, slide_name: str) -> list[str]:
-    """The files behind a template, for the workflow's list of inputs."""
-    path = template.replace("{slide}", slide_name)
-    return sorted(str(file) for _, file in _list_images(path)) if "{tissue}" in path else [path]
-
-
 def _list_images(path: str) -> list[tuple[str, Path]]:
     before, after = path.split("{tissue}", 1) if "{tissue}" in path else (path, "")
     pattern = glob.escape(before) + "*" + glob.escape(after)

@@ -149,8 +149,3 @@ def read_place(label: zarr.Group) -> tuple[tuple[float, float], tuple[float, flo
     y, x = next(step["scale"][-2:] for step in steps if step["type"] == "scale")
     centre = next((step["translation"][-2:] for step in steps if step["type"] == "translation"), (y / 2, x / 2))
     return (float(y), float(x)), (float(centre[0]) - y / 2, float(centre[1]) - x / 2)
-
-
-def read_mpp(label: zarr.Group) -> float:
-    """µm per pixel of a label's finest level, whose pixels are square."""
-    return read_place(label)[0][1]
