@@ -1,5 +1,6 @@
 """Slides: what opens, what a pixel is worth, and that windows agree wherever they are read."""
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -51,6 +52,26 @@ def test_overlapping_windows_agree_on_what_they_share(tmp_path_factory, scale, s
         first = slide.read_window(10.2, 5.9, scale, 100, 60)
         second = slide.read_window(10.2 + shift * scale, 5.9, scale, 100 - shift, 60)
         assert np.abs(first[:, shift:].astype(int) - second).max() <= 2
+
+
+@pytest.mark.parametrize("scale", [0.6, 1.004, 2.7])
+def test_a_window_between_pixels_is_the_bilinear_one(slide, scale):
+    step = max(1, int(scale * 1.01))  # pixels averaged into one before
+    level = slide.read_window(0, 0, step, 800 // step, 600 // step)
+    first = (40 + 0.5 * (scale - step)) / step
+    matrix = np.array([[scale / step, 0, first], [0, scale / step, first]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    by_opencv = cv2.warpAffine(level, matrix, (90, 70), flags=flags)
+    window = slide.read_window(40, 40, scale, 90, 70)
+    assert np.abs(window.astype(int) - by_opencv).max() <= 1, "the detour over four channels doesn't show"
+
+
+def test_the_decoder_is_named(tmp_path):
+    tiled = write_tiff(tmp_path / "tiled.tiff", paint(), tile=(256, 256))
+    striped = write_tiff(tmp_path / "striped.tiff", paint())
+    for path, direct, decoder in [(tiled, True, "direct"), (tiled, False, "openslide"), (striped, True, "tiff")]:
+        with open_slide(path, direct=direct) as opened:
+            assert opened.decoder == decoder
 
 
 def test_beyond_the_edge_the_slide_is_mirrored_not_black(slide):

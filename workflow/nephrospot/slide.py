@@ -5,33 +5,28 @@ Coordinates are (x, y) in level-0 pixels; arrays are (row, column, channel).
 
 from __future__ import annotations
 
-import contextlib
-from dataclasses import dataclass
+import threading
 from pathlib import Path
 
 import cv2
 import numpy as np
 import openslide
 import tifffile
-import zarr
 
+from nephrospot.direct_tiff import DoubtfulTileError, open_direct
 from nephrospot.errors import InputError
-from nephrospot.mpp import mean_plausible_mpp
+from nephrospot.pixels import Level, OpenSlidePixels, TiffPixels
 
 LEVEL_TOLERANCE = 1.01  # Aperio's levels are 4.0001× and 16.0005×: 1 % off is the same level
 
 
-@dataclass(frozen=True)
-class Level:
-    """One level of the pyramid; ``downsample`` in level-0 pixels per pixel."""
-
-    width_px: int
-    height_px: int
-    downsample: float
-
-
-def open_slide(path: str | Path) -> Slide:
+def open_slide(path: str | Path, direct: bool = True) -> Slide:
     """Open a slide: every OpenSlide format, and plain or pyramidal TIFF beside them.
+
+    Parameters
+    ----------
+    direct
+        Decode tiles without OpenSlide where a probe finds the same pixels (`nephrospot.direct_tiff`).
 
     Raises
     ------
@@ -42,13 +37,13 @@ def open_slide(path: str | Path) -> Slide:
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; correct the path in column image.")
     try:
-        return Slide(path, _OpenSlidePixels(path))
+        return Slide(path, OpenSlidePixels(path), direct)
     except openslide.OpenSlideUnsupportedFormatError:
         pass  # striped or single-image TIFFs are left to tifffile
     except openslide.OpenSlideError as error:
         raise InputError(f"{path}: OpenSlide can't read it ({error}); copy or export the slide again.") from error
     try:
-        return Slide(path, _TiffPixels(path))
+        return Slide(path, TiffPixels(path), direct)
     except tifffile.TiffFileError as error:
         raise InputError(
             f"{path}: this isn't a slide that OpenSlide or a TIFF reader knows ({error}); "
@@ -68,10 +63,18 @@ class Slide:
         µm per pixel at level 0 as the file says, None where it says nothing plausible.
     format : str
         OpenSlide's vendor or "tiff".
+    decoder : str
+        What decodes the pixels: "direct" (`nephrospot.direct_tiff`), "openslide" or "tiff".
+
+    Notes
+    -----
+    Several threads may read windows of one slide at once.
     """
 
-    def __init__(self, path: Path, pixels: _OpenSlidePixels | _TiffPixels) -> None:
-        self.path, self._pixels = path, pixels
+    def __init__(self, path: Path, pixels: OpenSlidePixels | TiffPixels, direct: bool = True) -> None:
+        self.path, self._pixels, self._scratch = path, pixels, _Scratch()
+        self._direct = open_direct(path, pixels) if direct else None
+        self.decoder: str = "direct" if self._direct else pixels.decoder
         self.levels: list[Level] = pixels.levels
         self.width_px, self.height_px = self.levels[0].width_px, self.levels[0].height_px
         self.tag_mpp: float | None = pixels.tag_mpp
@@ -85,6 +88,8 @@ class Slide:
 
     def close(self) -> None:
         """Close the file."""
+        if self._direct:
+            self._direct.close()
         self._pixels.close()
 
     def choose_level(self, scale: float) -> int:
@@ -131,13 +136,7 @@ class Slide:
         if ratio == 1 and first_x == left and first_y == top:
             return np.ascontiguousarray(region[:height, :width])
         matrix = np.array([[ratio, 0, first_x - left], [0, ratio, first_y - top]])
-        return cv2.warpAffine(
-            region,
-            matrix,
-            (width, height),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REFLECT,
-        )
+        return self._move(region, matrix, width, height)
 
     def read_overview(self, mpp: float, target_mpp: float, max_input_px: int = 4096) -> np.ndarray:
         """Read the whole slide at ``target_mpp`` in blocks, so that memory doesn't grow with a slide
@@ -157,6 +156,20 @@ class Slide:
         """The whole slide with at most ``max_px`` pixels on its longer side; uint8 (rows, columns, 3)."""
         return self.read_overview(1.0, max(1.0, max(self.width_px, self.height_px) / max_px))
 
+    def _move(self, region: np.ndarray, matrix: np.ndarray, width: int, height: int) -> np.ndarray:
+        # OpenCV moves four channels more than twice as fast as three, to the same values; each thread keeps
+        # its buffers, since getting and returning a megabyte at a time costs as much again.
+        rgba = cv2.cvtColor(region, cv2.COLOR_RGB2RGBA, dst=self._scratch.take("from", region.shape[:2]))
+        moved = cv2.warpAffine(
+            rgba,
+            matrix,
+            (width, height),
+            dst=self._scratch.take("to", (height, width)),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REFLECT,
+        )
+        return cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB)
+
     def _read_mirrored(self, index: int, left: int, top: int, width: int, height: int) -> np.ndarray:
         level = self.levels[index]
         x0, y0 = max(left, 0), max(top, 0)
@@ -164,102 +177,32 @@ class Slide:
         if x1 <= x0 or y1 <= y0:
             raise ValueError(f"the window ({left}, {top}, {width}, {height}) lies outside level {index} of {self.path}")
         try:
-            region = self._pixels.read(index, x0, y0, x1 - x0, y1 - y0)
+            region = self._decode(index, x0, y0, x1 - x0, y1 - y0)
         except (openslide.OpenSlideError, tifffile.TiffFileError, ValueError, RuntimeError, OSError) as error:
             raise InputError(
                 f"{self.path}: the pixels near x {round(x0 * level.downsample)}, y {round(y0 * level.downsample)} "
                 f"can't be decoded ({error}); the file is damaged, copy or export it again."
             ) from error
-        pad = ((y0 - top, top + height - y1), (x0 - left, left + width - x1), (0, 0))
-        return np.pad(region, pad, mode="symmetric") if any(map(any, pad)) else region
+        pad = (y0 - top, top + height - y1, x0 - left, left + width - x1)
+        return cv2.copyMakeBorder(region, *pad, cv2.BORDER_REFLECT) if any(pad) else region
 
-
-class _OpenSlidePixels:
-    def __init__(self, path: Path) -> None:
-        self._slide = openslide.OpenSlide(str(path))
-        properties = self._slide.properties
-        self.format = properties.get(openslide.PROPERTY_NAME_VENDOR, "openslide")
-        self.levels = [
-            Level(width, height, float(downsample))
-            for (width, height), downsample in zip(
-                self._slide.level_dimensions, self._slide.level_downsamples, strict=True
-            )
-        ]
-        tags = [properties.get(name) for name in (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)]
-        self.tag_mpp = mean_plausible_mpp([float(tag) for tag in tags if tag])
-
-    def read(self, index: int, left: int, top: int, width: int, height: int) -> np.ndarray:
-        downsample = self.levels[index].downsample
-        origin = (round(left * downsample), round(top * downsample))
-        rgba = np.asarray(self._slide.read_region(origin, index, (width, height)))
-        if rgba[..., 3].min() == 255:
-            return np.ascontiguousarray(rgba[..., :3])
-        # Regions that the scanner skipped are transparent: show them as glass.
-        glass = np.array(
-            [
-                int(self._slide.properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR, "FFFFFF")[i : i + 2], 16)
-                for i in (0, 2, 4)
-            ]
-        )
-        alpha = rgba[..., 3:].astype(np.float32) / 255
-        return np.rint(rgba[..., :3] * alpha + glass * (1 - alpha)).astype(np.uint8)
-
-    def close(self) -> None:
-        self._slide.close()
-
-
-class _TiffPixels:
-    format = "tiff"
-
-    def __init__(self, path: Path) -> None:
-        self._tiff = tifffile.TiffFile(path)
+    def _decode(self, *window: int) -> np.ndarray:
+        if self._direct is None:
+            return self._pixels.read(*window)
         try:
-            self._open(path)
-        except BaseException:
-            self._tiff.close()
-            raise
-
-    def _open(self, path: Path) -> None:
-        if not self._tiff.series:
-            raise tifffile.TiffFileError("no image in the file")
-        series = max(self._tiff.series, key=lambda s: s.size)
-        shape, axes = series.shape, series.axes
-        if series.dtype != np.uint8 or axes not in ("YXS", "YX") or (axes == "YXS" and shape[2] not in (3, 4)):
-            raise InputError(
-                f"{path}: the image is {series.dtype} with axes {axes} {shape}; nephrospot reads 8-bit RGB or grey, "
-                "so export the slide as an 8-bit RGB TIFF."
-            )
-        last_page = series.levels[0].pages[0]
-        if last_page.dataoffsets and last_page.dataoffsets[-1] + last_page.databytecounts[-1] > path.stat().st_size:
-            raise tifffile.TiffFileError("the file ends before its last pixels")
-        self._arrays = [zarr.open_array(series.aszarr(level=i), mode="r") for i in range(len(series.levels))]
-        height, width = shape[:2]
-        self.levels = [
-            Level(array.shape[1], array.shape[0], (width / array.shape[1] + height / array.shape[0]) / 2)
-            for array in self._arrays
-        ]
-        self.tag_mpp = _tiff_mpp(self._tiff, last_page)
-
-    def read(self, index: int, left: int, top: int, width: int, height: int) -> np.ndarray:
-        region = self._arrays[index][top : top + height, left : left + width]
-        if region.ndim == 2:
-            region = np.repeat(region[..., None], 3, axis=2)
-        return np.ascontiguousarray(region[..., :3])
-
-    def close(self) -> None:
-        self._tiff.close()
+            return self._direct.read(*window)
+        except DoubtfulTileError:
+            return self._pixels.read(*window)
 
 
-def _tiff_mpp(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> float | None:
-    """µm per pixel from OME-XML or the resolution tags, None where neither says anything plausible."""
-    if tiff.ome_metadata:
-        with contextlib.suppress(KeyError, TypeError, ValueError):
-            image = tifffile.xml2dict(tiff.ome_metadata)["OME"]["Image"]
-            pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
-            if pixels.get("PhysicalSizeXUnit", "µm") == "µm":
-                return mean_plausible_mpp([float(pixels["PhysicalSizeX"]), float(pixels["PhysicalSizeY"])])
-    unit_um = {2: 25400.0, 3: 10000.0}.get(int(page.tags.valueof("ResolutionUnit", default=2)))
-    resolutions = [page.tags.valueof(name) for name in ("XResolution", "YResolution")]
-    if unit_um is None or not all(resolutions) or any(numerator == 0 for numerator, _ in resolutions):
-        return None
-    return mean_plausible_mpp([unit_um * denominator / numerator for numerator, denominator in resolutions])
+class _Scratch(threading.local):
+    """RGBA buffers of one thread, by name."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, np.ndarray] = {}
+
+    def take(self, name: str, shape: tuple[int, int]) -> np.ndarray:
+        size = shape[0] * shape[1] * 4
+        if name not in self._buffers or self._buffers[name].size < size:
+            self._buffers[name] = np.empty(size, np.uint8)
+        return self._buffers[name][:size].reshape(*shape, 4)

@@ -1,0 +1,316 @@
+"""Direct decoding: the same pixels as OpenSlide, or not used; and a damaged tile never gives a number."""
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import imagecodecs
+import numpy as np
+import openslide
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nephrospot import direct_tiff
+from nephrospot.direct_tiff import DoubtfulTileError, open_direct
+from nephrospot.errors import InputError
+from nephrospot.pixels import OpenSlidePixels, TiffPixels
+from nephrospot.slide import open_slide
+
+JPEG = {"compression": "jpeg", "compressionargs": {"level": 85}}
+KINDS = {
+    "jpeg 4:2:0": JPEG | {"subsampling": (2, 2)},
+    "jpeg 4:4:4": JPEG | {"subsampling": (1, 1)},
+    "jpeg tables 4:2:0": "420",
+    "jpeg tables RGB": "rgb",
+    "deflate": {"compression": "deflate", "predictor": True},
+    "lzw": {"compression": "lzw"},
+    "plain": {},
+}
+
+
+def paint_tissue(height=640, width=832, seed=0):
+    """Coarse noise with fine grain, so that every tile and every pixel differs from its neighbours."""
+    rng = np.random.default_rng(seed)
+    coarse = np.kron(rng.integers(0, 200, (height // 16 + 1, width // 16 + 1, 3)), np.ones((16, 16, 1), int))
+    return (coarse[:height, :width] + rng.integers(0, 40, (height, width, 3))).astype(np.uint8)
+
+
+def halve(image):
+    height, width = image.shape[0] // 2, image.shape[1] // 2
+    return image[: 2 * height, : 2 * width].reshape(height, 2, width, 2, 3).mean(axis=(1, 3)).astype(np.uint8)
+
+
+def split_tables(jpeg):
+    """(tables, rest): quantisation and Huffman tables apart, as scanners store them once for all tiles."""
+    tables, rest, at = b"\xff\xd8", b"\xff\xd8", 2
+    while jpeg[at + 1] != 0xDA:
+        segment = jpeg[at : at + 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")]
+        if segment[1] in (0xDB, 0xC4):
+            tables += segment
+        elif segment[1] not in (0xE0, 0xEE):  # without JFIF's or Adobe's word on colours the TIFF's tags count
+            rest += segment
+        at += len(segment)
+    return tables + b"\xff\xd9", rest + jpeg[at:]
+
+
+def cut_tiles(image, tile):
+    for top in range(0, image.shape[0], tile):
+        for left in range(0, image.shape[1], tile):
+            block = image[top : top + tile, left : left + tile]
+            yield np.pad(
+                block, ((0, tile - block.shape[0]), (0, tile - block.shape[1]), (0, 0)), mode="edge"
+            )  # encoders pad so
+
+
+def write_jpegs(tiff, image, kind, tile, **options):
+    """Tiles coded one by one: ``kind`` is "420" or "rgb" with tables apart, or "optimal" (tables of their own)."""
+    arguments = {"420": {"subsampling": "420"}, "rgb": {"colorspace": "rgb", "outcolorspace": "rgb"}}.get(
+        kind, {"optimize": True}
+    )
+    coded = [imagecodecs.jpeg8_encode(np.ascontiguousarray(t), level=85, **arguments) for t in cut_tiles(image, tile)]
+    tables = None
+    if kind != "optimal":
+        parts = [split_tables(jpeg) for jpeg in coded]
+        tables, coded = parts[0][0], [rest for _, rest in parts]
+    options |= {"photometric": "ycbcr", "subsampling": (2, 2)} | {"compression": "jpeg", "jpegtables": tables}
+    tiff.write(iter(coded), shape=image.shape, dtype=np.uint8, tile=(tile, tile), **options)
+
+
+def write_slide(path, kind, image=None, levels=3, tile=128):
+    image = paint_tissue() if image is None else image
+    with tifffile.TiffWriter(path) as tiff:
+        for level in range(levels):
+            options = {"subfiletype": int(level > 0), "metadata": None, "resolution": (2e4, 2e4, "CENTIMETER")}
+            if isinstance(KINDS.get(kind, kind), str):
+                write_jpegs(tiff, image, KINDS.get(kind, kind), tile, **options)
+            else:
+                tiff.write(image, tile=(tile, tile), **{"photometric": "rgb"} | KINDS[kind] | options)
+            image = halve(image)
+    if kind == "jpeg tables RGB":  # as Aperio writes; tifffile takes YCbCr for granted
+        set_tags(path, PhotometricInterpretation=2)
+    return path
+
+
+def set_tags(path, **values):
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        for page in tiff.pages:
+            for name, value in values.items():
+                page.tags[name].overwrite(value)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def pair(request, tmp_path_factory):
+    path = write_slide(tmp_path_factory.mktemp("pair") / "slide.tiff", request.param)
+    with open_slide(path) as direct, open_slide(path, direct=False) as reference:
+        assert (direct.decoder, reference.decoder) == ("direct", "openslide")
+        yield direct, reference
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    x=st.floats(-50, 800), y=st.floats(-50, 600), width=st.integers(110, 300), height=st.integers(110, 300),
+    scale=st.one_of(st.floats(0.5, 9), st.sampled_from([1.0, 2.0, 3.0, 4.0])), whole=st.booleans(),
+)  # fmt: skip
+def test_any_window_at_any_scale_is_openslides_bit_for_bit(pair, x, y, width, height, scale, whole):
+    x, y = (round(x), round(y)) if whole else (x, y)
+    direct, reference = pair
+    window = (x, y, scale, width, height)
+    assert np.array_equal(direct.read_window(*window), reference.read_window(*window))
+
+
+@pytest.mark.parametrize("name", ["cmu1_small_region/CMU-1-Small-Region.svs", "mouse_pas_mosaic/mosaic_pas_mouse.tiff"])
+def test_real_slides_are_decoded_as_openslide_does(shared_data, name):
+    with open_slide(shared_data / name) as direct, open_slide(shared_data / name, direct=False) as reference:
+        assert direct.decoder == "direct"
+        for level in direct.levels:
+            window = (0, 0, level.downsample, level.width_px, level.height_px)
+            assert np.array_equal(direct.read_window(*window), reference.read_window(*window))
+
+
+def test_threads_read_what_one_thread_reads(tmp_path, monkeypatch):
+    monkeypatch.setattr(direct_tiff, "CACHE_BYTES", 8 * 128 * 128 * 3)  # so small that threads drop each other's tiles
+    path = write_slide(tmp_path / "slide.tiff", "jpeg 4:2:0")
+    rng = np.random.default_rng(1)
+    windows = [(*rng.uniform(-50, 500, 2), scale, 150, 130) for scale in rng.choice([1, 1.3, 2, 2.7], 80)]
+    with open_slide(path) as slide, ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(lambda window: slide.read_window(*window), windows))
+        assert all(np.array_equal(a, slide.read_window(*w)) for a, w in zip(together, windows, strict=True))
+
+
+def test_the_cache_stays_within_its_bytes_and_decodes_a_tile_once():
+    cache, tile = direct_tiff._TileCache(10_000), np.zeros(3_000, np.uint8)
+    decoded, start = [], Barrier(4)
+
+    def want(key):
+        start.wait()
+        return cache.get(key, lambda key: decoded.append(key) or tile)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(want, [(0, 0, 0)] * 4))
+    assert decoded == [(0, 0, 0)], "three threads waited for the fourth's tile"
+    for column in range(1, 4):
+        cache.get((0, 0, column), lambda key: tile)
+    assert list(cache._tiles) == [(0, 0, 1), (0, 0, 2), (0, 0, 3)], "the oldest tile went"
+
+
+def test_a_tile_that_could_not_be_decoded_is_tried_again():
+    cache = direct_tiff._TileCache(10_000)
+
+    def fail(key):
+        raise OSError("the share was away")
+
+    with pytest.raises(OSError, match="away"):
+        cache.get((0, 0, 0), fail)
+    assert cache.get((0, 0, 0), lambda key: np.ones(1)) == 1
+
+
+def test_one_differing_pixel_at_a_place_of_the_probe_keeps_openslide(tmp_path):
+    path = write_slide(tmp_path / "slide.tiff", "jpeg 4:2:0")
+    pixels = OpenSlidePixels(path)
+    honest, (width, height) = pixels.read, (pixels.levels[1].width_px, pixels.levels[1].height_px)
+    assert open_direct(path, pixels) is not None
+
+    def read(index, left, top, *size):
+        region = honest(index, left, top, *size).copy()
+        if index == 1 and left + size[0] == width and top + size[1] == height:
+            region[-1, -1, 0] ^= 1
+        return region
+
+    pixels.read = read
+    assert open_direct(path, pixels) is None
+
+
+@pytest.mark.parametrize("kind", ["missing tile", "jpeg2000", "other colours", "grey", "planes", "alpha"])
+def test_what_is_not_plain_is_left_to_openslide(tmp_path, kind):
+    image, options = paint_tissue(), {"tile": (128, 128), "metadata": None, "photometric": "rgb"}
+    if kind == "other colours":
+        options |= JPEG
+    elif kind == "jpeg2000":
+        options |= {"compression": "APERIO_JP2000_RGB", "description": "Aperio Image Library v11\n832x640|MPP = 0.5"}
+    elif kind == "grey":
+        image, options["photometric"] = image[..., 0], "minisblack"
+    elif kind == "planes":
+        image, options["planarconfig"] = np.moveaxis(image, 2, 0).copy(), "separate"
+    elif kind == "alpha":
+        image, options["extrasamples"] = np.dstack([image, image[..., :1]]), ["unassalpha"]
+    path = tmp_path / "slide.tiff"
+    tifffile.imwrite(path, image, **options)
+    if kind == "missing tile":
+        with tifffile.TiffFile(path) as tiff:
+            counts = tiff.pages[0].databytecounts
+        set_tags(path, TileByteCounts=[*counts[:17], 0, *counts[18:]])  # where the probe doesn't look
+    elif kind == "other colours":
+        set_tags(path, PhotometricInterpretation=2)  # OpenSlide believes the tag, other readers the JPEG
+    with open_slide(path) as slide:
+        assert slide.decoder != "direct"
+
+
+def test_another_vendors_tiles_are_not_taken_for_a_plain_grid(tmp_path):
+    pixels = OpenSlidePixels(write_slide(tmp_path / "slide.tiff", "jpeg 4:2:0"))
+    pixels.format = "ventana"
+    assert open_direct(tmp_path / "slide.tiff", pixels) is None, "its tiles may overlap between the probe's places"
+
+
+def test_at_a_level_that_is_no_whole_downsample_the_stored_pixels_are_read(tmp_path):
+    path = write_slide(tmp_path / "odd.tiff", "jpeg 4:2:0", paint_tissue(605, 803), levels=2)
+    pixels = OpenSlidePixels(path)
+    assert pixels.levels[1].downsample % 1 != 0
+    direct = open_direct(path, pixels)
+    stored = tifffile.TiffFile(path).pages[1].asarray()
+    assert np.array_equal(direct.read(1, 151, 113, 150, 140), stored[113:253, 151:301])
+
+
+def test_a_tiled_image_behind_a_striped_one_is_decoded_directly_too(tmp_path):
+    path, image = tmp_path / "behind.tiff", paint_tissue()
+    with tifffile.TiffWriter(path) as tiff:
+        tiff.write(image[::8, ::8].copy(), photometric="rgb", metadata=None)
+        tiff.write(image, photometric="rgb", tile=(128, 128), compression="lzw", metadata=None)
+    with pytest.raises(openslide.OpenSlideUnsupportedFormatError):
+        OpenSlidePixels(path)
+    with open_slide(path) as slide:
+        assert slide.decoder == "direct"
+        assert np.array_equal(slide.read_window(100, 90, 1, 300, 200), image[90:290, 100:400])
+
+
+DAMAGE = {
+    "jpeg, end missing": ("jpeg 4:2:0", lambda d: d[: len(d) // 2] + bytes(len(d) - len(d) // 2)),
+    "jpeg, a sector of zeros": ("jpeg 4:2:0", lambda d: d[:2000] + bytes(1024) + d[3024:]),
+    "jpeg, a stray marker": ("jpeg 4:2:0", lambda d: d[:3000] + b"\xff\xc4" + d[3002:]),
+    "jpeg, ended early": ("jpeg 4:2:0", lambda d: d[:3000] + b"\xff\xd9" + d[3002:]),
+    "jpeg, another's bytes": ("jpeg 4:2:0", lambda d: d[:2000] + b"\xff\xfe nothing \xff\xda" * 100 + d[3300:]),
+    "jpeg, no header": ("jpeg 4:2:0", lambda d: b"?" * 400 + d[400:]),
+    "deflate, one byte": ("deflate", lambda d: d[:5000] + bytes([d[5000] ^ 255]) + d[5001:]),
+    "deflate, zeros": ("deflate", lambda d: d[:5000] + bytes(len(d) - 5000)),
+    "lzw, zeros": ("lzw", lambda d: d[:5000] + bytes(len(d) - 5000)),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_tile_damaged_after_the_probe_stops_with_its_place(tmp_path, name):
+    kind, damage = DAMAGE[name]
+    path = write_slide(tmp_path / "slide.tiff", kind, levels=1)
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.pages[0]
+        number = 2 * 7 + 3  # row 2, column 3: x 384, y 256
+        offset, size = page.dataoffsets[number], page.databytecounts[number]
+    with open_slide(path) as slide:
+        assert slide.decoder == "direct"
+        # The probe may have seen the tile while it was whole.
+        slide._direct._cache = direct_tiff._TileCache(0)
+        slide._pixels._slide.set_cache(openslide.OpenSlideCache(0))
+        with path.open("r+b") as file:
+            file.seek(offset)
+            good = file.read(size)
+            bad = damage(good)[:size].ljust(size, b"\0")
+            file.seek(offset)
+            file.write(bad)
+        with pytest.raises(InputError, match=r"pixels near x 390, y 260 can't be decoded \(.+\); the file is damaged"):
+            slide.read_window(390, 260, 1, 100, 100)
+
+
+def test_a_file_cut_short_stops_with_the_place(tmp_path):
+    path = write_slide(tmp_path / "slide.tiff", "jpeg 4:2:0", levels=1)
+    with open_slide(path) as slide:
+        slide._direct._cache = direct_tiff._TileCache(0)
+        with path.open("r+b") as file:
+            file.truncate(path.stat().st_size // 2)
+        assert slide.read_window(0, 0, 1, 100, 100).shape == (100, 100, 3)
+        with pytest.raises(InputError, match=r"pixels near x 700, y 500 can't be decoded \(the file ends inside"):
+            slide.read_window(700, 500, 1, 100, 100)
+
+
+def test_a_tile_damaged_before_opening_never_gives_a_number(tmp_path):
+    whole = write_slide(tmp_path / "whole.tiff", "jpeg 4:2:0", levels=1)
+    with tifffile.TiffFile(whole) as tiff:
+        spans = list(zip(tiff.pages[0].dataoffsets, tiff.pages[0].databytecounts, strict=True))
+    for number in (0, 8, len(spans) - 1):  # the probe meets the first and the last
+        path = shutil.copy(whole, tmp_path / f"{number}.tiff")
+        with Path(path).open("r+b") as file:
+            file.seek(spans[number][0] + 1500)
+            file.write(bytes(spans[number][1] - 1500))
+        row, column = divmod(number, 7)
+        with pytest.raises(InputError, match=r"damaged|can't read it"), open_slide(path) as slide:
+            slide.read_window(column * 128, row * 128, 1, 64, 64)
+
+
+def test_glass_coded_as_zeros_is_read_by_openslide(tmp_path):
+    image = paint_tissue(256, 512)
+    image[:, 256:] = 240
+    path = write_slide(tmp_path / "glass.tiff", "optimal", image, levels=1, tile=256)
+    with open_slide(path) as slide, open_slide(path, direct=False) as reference:
+        assert slide.decoder == "direct"
+        with pytest.raises(DoubtfulTileError):
+            slide._direct.read(0, 300, 10, 20, 20)
+        window = (200, 20, 1, 250, 200)
+        assert np.array_equal(slide.read_window(*window), reference.read_window(*window))
+
+
+def test_striped_tiffs_stay_with_the_tiff_reader(tmp_path):
+    path = tmp_path / "striped.tiff"
+    tifffile.imwrite(path, paint_tissue(), photometric="rgb", metadata=None)
+    assert open_direct(path, TiffPixels(path)) is None
+    with open_slide(path) as slide:
+        assert slide.decoder == "tiff"

@@ -1,0 +1,278 @@
+"""Tiles of a TIFF decoded without OpenSlide, which spends most of its time on compositing, not on JPEG.
+
+Used for a slide only after a probe at open: the same pixels as the slide's own reader gives, at places spread
+over every level. What isn't plain (JPEG 2000, missing tiles, transparency …) stays with that reader.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+from collections import OrderedDict
+from concurrent.futures import Future
+from pathlib import Path
+
+import cv2
+import numpy as np
+import openslide
+import tifffile
+from tifffile import COMPRESSION, PHOTOMETRIC
+
+CACHE_BYTES = 64 << 20  # a row of windows shares tiles with the next one through its halo
+PROBE_PLACES = 16
+PROBE_PX = 48
+
+_JPEG = COMPRESSION.JPEG
+_LOSSLESS = {COMPRESSION.NONE, COMPRESSION.LZW, COMPRESSION.ADOBE_DEFLATE, COMPRESSION.DEFLATE}
+_PLAIN_FORMATS = {"generic-tiff", "aperio", "tiff"}  # elsewhere levels are put together from several pages
+_NO_DATA = bytes(32)
+_PARSING_ERRORS = (tifffile.TiffFileError, ValueError, OSError, LookupError, TypeError, RuntimeError, struct.error)
+
+
+class TileError(ValueError):
+    """A tile is damaged."""
+
+
+class DoubtfulTileError(Exception):
+    """A tile may be damaged: the slide's own reader has the last word."""
+
+
+def open_direct(path: str | Path, oracle) -> DirectTiff | None:
+    """Open a slide's tiles for direct decoding, if they are plain and a probe finds no difference.
+
+    Parameters
+    ----------
+    path
+        The slide's file.
+    oracle
+        The slide's own reader: ``format``, ``levels`` and ``read(index, left, top, width, height)``,
+        as in `nephrospot.pixels`.
+
+    Returns
+    -------
+    DirectTiff or None
+        None where the format isn't supported or one pixel of the probe differs.
+
+    Notes
+    -----
+    OpenSlide takes level-0 coordinates, so at a level whose downsample isn't whole (4.0001) it resamples by
+    up to an eighth of a pixel. There the probe asks for equality where a pixel falls on a pixel (at
+    the origin always), and elsewhere for values between those of the neighbours; the stored pixels are what is read.
+    """
+    if oracle.format not in _PLAIN_FORMATS:
+        return None
+    shapes = [(level.height_px, level.width_px) for level in oracle.levels]
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            pages = _match_pages(tiff, shapes)
+            direct = DirectTiff(path, pages) if pages else None
+    except _PARSING_ERRORS:
+        return None  # not a TIFF, or an odd one
+    try:
+        if direct and _agree(direct, oracle):
+            return direct
+    except (openslide.OpenSlideError, ValueError, RuntimeError, OSError):
+        pass  # damaged where the probe looked: the slide's own reader tells when it comes to it
+    if direct:
+        direct.close()
+    return None
+
+
+class DirectTiff:
+    """Levels of a tiled TIFF, decoded tile by tile; several threads may read at once.
+
+    Parameters
+    ----------
+    path
+        The file, opened a second time so that reading needs no lock.
+    pages
+        One page a level, as `open_direct` finds them; the file they come from may be closed later.
+    cache_bytes
+        Decoded tiles kept.
+    """
+
+    def __init__(self, path: str | Path, pages: list[tifffile.TiffPage], cache_bytes: int = CACHE_BYTES) -> None:
+        self.levels = [_TileLevel(page) for page in pages]
+        self._cache = _TileCache(cache_bytes)
+        self._file = Path(path).open("rb", buffering=0)  # noqa: SIM115 (until close)
+
+    def read(self, index: int, left: int, top: int, width: int, height: int) -> np.ndarray:
+        """Pixels of a level, wholly inside it; uint8 (height, width, 3).
+
+        Raises
+        ------
+        TileError
+            When a tile is cut short or damaged.
+        DoubtfulTileError
+            When it may be: read the window with the slide's own reader.
+        """
+        level = self.levels[index]
+        region = np.empty((height, width, 3), np.uint8)
+        for row in range(top // level.tile_height, (top + height - 1) // level.tile_height + 1):
+            y = row * level.tile_height
+            y0, y1 = max(top, y), min(top + height, y + level.tile_height)
+            for column in range(left // level.tile_width, (left + width - 1) // level.tile_width + 1):
+                x = column * level.tile_width
+                x0, x1 = max(left, x), min(left + width, x + level.tile_width)
+                tile = self._cache.get((index, row, column), self._decode)
+                region[y0 - top : y1 - top, x0 - left : x1 - left] = tile[y0 - y : y1 - y, x0 - x : x1 - x]
+        return region
+
+    def _decode(self, key: tuple[int, int, int]) -> np.ndarray:
+        index, row, column = key
+        level = self.levels[index]
+        number = row * level.columns + column
+        size = level.byte_counts[number]
+        try:
+            data = os.pread(self._file.fileno(), size, level.offsets[number])
+            if len(data) != size:
+                raise TileError("the file ends inside a tile")
+            return level.decode(data, number)
+        except TileError:
+            raise
+        except (ValueError, RuntimeError, OSError) as error:  # codecs raise RuntimeErrors of their own
+            raise TileError(str(error)) from error
+
+    def close(self) -> None:
+        """Close the file and let go of the tiles."""
+        self._file.close()
+        self._cache = _TileCache(0)
+
+
+class _TileLevel:
+    """Where a level's tiles lie and how they are decoded."""
+
+    def __init__(self, page: tifffile.TiffPage) -> None:
+        self.tile_width, self.tile_height = page.tilewidth, page.tilelength
+        self.columns = -(-page.imagewidth // page.tilewidth)
+        self.rows = -(-page.imagelength // page.tilelength)
+        self.offsets, self.byte_counts = page.dataoffsets, page.databytecounts
+        self._tables, self._decode = page.jpegtables, page.decode
+        self._is_jpeg = page.compression == _JPEG
+        if not len(self.offsets) == len(self.byte_counts) == self.columns * self.rows:
+            raise TileError("tiles are missing")
+
+    def decode(self, data: bytes, number: int) -> np.ndarray:
+        if self._is_jpeg:
+            _check_jpeg(data)
+        tile = self._decode(data, number, jpegtables=self._tables)[0]
+        if tile is None or tile.shape != (1, self.tile_height, self.tile_width, 3):
+            raise TileError("a tile holds fewer pixels than it should")
+        return tile[0]
+
+
+class _TileCache:
+    """The tiles used last, up to a number of bytes; a tile that two threads want is decoded once."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._tiles: OrderedDict[tuple[int, int, int], Future] = OrderedDict()
+        self._bytes, self._max_bytes = 0, max_bytes
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[int, int, int], decode) -> np.ndarray:
+        with self._lock:
+            future = self._tiles.get(key)
+            if future is not None:
+                self._tiles.move_to_end(key)
+            else:
+                mine = self._tiles[key] = Future()
+        if future is not None:
+            return future.result()
+        try:
+            tile = decode(key)
+        except BaseException as error:
+            with self._lock:
+                del self._tiles[key]
+            mine.set_exception(error)
+            raise
+        with self._lock:
+            mine.set_result(tile)
+            self._bytes += tile.nbytes
+            while self._bytes > self._max_bytes:
+                # A tile still being decoded isn't counted yet and mustn't go: others may wait for it.
+                oldest = next(k for k, waiting in self._tiles.items() if waiting.done())
+                self._bytes -= self._tiles.pop(oldest).result().nbytes
+        return tile
+
+
+def _check_jpeg(data: bytes) -> None:
+    """Refuse a JPEG whose pixels don't run up to its end.
+
+    Where they stop early, libjpeg only warns and paints the rest grey, and imagecodecs doesn't pass the warning on.
+    """
+    at = 2
+    while data[at : at + 1] == b"\xff" and data[at + 1 : at + 2] != b"\xda":
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    scan = np.frombuffer(data, np.uint8, offset=min(at + 2, len(data)))
+    places = np.flatnonzero((scan[:-1] == 0xFF) & (scan[1:] != 0))
+    codes = scan[places + 1]
+    ends = places[(codes != 0xFF) & (codes & 0xF8 != 0xD0)]  # neither fill bytes nor restarts
+    if data[:2] != b"\xff\xd8" or not len(ends) or scan[ends[0] + 1] != 0xD9:
+        raise TileError("a JPEG tile is cut short or damaged")
+    # A block of the disk that was never written reads as zeros; glass can be coded as zeros, too.
+    if data.find(_NO_DATA, at) >= 0 or len(scan) - ends[0] > len(_NO_DATA):
+        raise DoubtfulTileError
+
+
+def _match_pages(tiff: tifffile.TiffFile, shapes: list[tuple[int, int]]) -> list[tifffile.TiffPage] | None:
+    """The one plain page of each level's size; None where there is none, or a choice."""
+    candidates: dict[tuple[int, int], list] = {shape: [] for shape in shapes}
+    for page in tiff.pages:
+        for each in (page, *(getattr(page, "pages", None) or ())):
+            if each.shape[:2] in candidates and each.is_tiled:
+                candidates[each.shape[:2]].append(each)
+    pages = [candidates[shape] for shape in shapes]
+    return [page[0] for page in pages] if all(len(page) == 1 and _is_plain(page[0]) for page in pages) else None
+
+
+def _is_plain(page: tifffile.TiffPage) -> bool:
+    """Whether every tile is there and is 8-bit RGB in a coding that is decoded the same way everywhere."""
+    colour = page.photometric == PHOTOMETRIC.RGB or (
+        page.photometric == PHOTOMETRIC.YCBCR and page.compression == _JPEG
+    )
+    coding = page.compression == _JPEG or page.compression in _LOSSLESS
+    rgb = page.dtype == np.uint8 and page.samplesperpixel == 3 and page.planarconfig == 1 and page.tiledepth == 1
+    return colour and coding and rgb and page.ndim == 3 and all(page.databytecounts) and all(page.dataoffsets)
+
+
+def _agree(direct: DirectTiff, oracle) -> bool:
+    """Whether the direct decoder and the slide's own reader give the same pixels at the probe's places."""
+    share = max(3, PROBE_PLACES // len(oracle.levels))
+    for index, level in enumerate(oracle.levels):
+        compared = 0
+        for left, top in _probe_places(direct.levels[index], level.width_px, level.height_px, share):
+            window = (left, top, min(PROBE_PX, level.width_px - left), min(PROBE_PX, level.height_px - top))
+            try:
+                ours = direct.read(index, *window)
+            except DoubtfulTileError:
+                continue  # read by the slide's own reader in any case
+            theirs = oracle.read(index, *window)
+            aligned = all(abs(round(at * level.downsample) / level.downsample - at) < 1e-9 for at in (left, top))
+            if not (np.array_equal(ours, theirs) if aligned else _lies_between(theirs, ours)):
+                return False
+            compared += 1
+        if not compared:
+            return False
+    return True
+
+
+def _probe_places(tiles: _TileLevel, width: int, height: int, count: int) -> list[tuple[int, int]]:
+    """Corners of ``count`` windows: the origin, the last corner, and by turns across the borders of the tiles
+    with most bytes (there is most to differ) and inside them."""
+    places = [(0, 0), (width - PROBE_PX + 5, height - PROBE_PX + 5)]
+    for k, number in enumerate(np.argsort(tiles.byte_counts, kind="stable")[::-1][: count - 2]):
+        row, column = divmod(int(number), tiles.columns)
+        sides = (tiles.tile_width, tiles.tile_height)
+        shifts = [side // 3 if k % 2 else 3 - PROBE_PX // 2 for side in sides]
+        places.append((column * sides[0] + shifts[0], row * sides[1] + shifts[1]))
+    return [(min(max(0, left), width - 1), min(max(0, top), height - 1)) for left, top in places]
+
+
+def _lies_between(resampled: np.ndarray, stored: np.ndarray, tolerance: int = 2) -> bool:
+    """Whether each pixel lies between its 3 × 3 neighbours, as any shift by less than a pixel must leave it."""
+    kernel = np.ones((3, 3), np.uint8)
+    low = cv2.erode(stored, kernel).astype(int) - tolerance
+    high = cv2.dilate(stored, kernel).astype(int) + tolerance
+    inner = (slice(1, -1), slice(1, -1))  # neighbours beyond the window aren't known
+    return bool(((resampled >= low) & (resampled <= high))[inner].all())
