@@ -69,6 +69,8 @@ class MethodTests:
         save_weights(small, path, {"options": self.options, "data": "simulated"})
         loaded, card = load_weights(self.network, path)
         assert card["data"] == "simulated" == read_card(path)["data"]
+        (tmp_path / "other").write_bytes(b"")
+        assert path.stat().st_mode == (tmp_path / "other").stat().st_mode, "whoever may read other files may read it"
         for name, tensor in small.state_dict().items():
             assert torch.allclose(loaded.state_dict()[name].float(), tensor.float(), atol=2e-3, rtol=1e-3)
 

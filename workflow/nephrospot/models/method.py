@@ -49,19 +49,26 @@ class Method(nn.Module):
         """
         raise NotImplementedError
 
-    def margins(self, images: Tensor, readings: Sequence[tuple[int, int]]) -> Tensor:
+    def margins(self, images: Tensor, readings: Sequence[tuple[int, int]], core: slice | None = None) -> Tensor:
         """Foreground minus background logit for several (tissue id, scale id) on the same images.
+
+        Parameters
+        ----------
+        core
+            The rows, and the same columns, that are asked for; by default all. Methods skip what only the others
+            need, and answer exactly what they answer without it.
 
         Returns
         -------
-        float32 (N, len(readings), H, W); above zero where arg-max says foreground.
+        float32 (N, len(readings), H, W) or its core; above zero where arg-max says foreground.
         """
+        core = core or slice(None)
         n = images.shape[0]
         margins = []
         for tissue, scale in readings:
             ids = [torch.full((n,), value, device=images.device) for value in (tissue, scale)]
             logits = self(images, *ids).float()
-            margins.append(logits[:, 1] - logits[:, 0])
+            margins.append((logits[:, 1] - logits[:, 0])[:, core, core])
         return torch.stack(margins, dim=1)
 
     def check_size(self, images: Tensor) -> None:

@@ -40,9 +40,9 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.conv1(F.relu(self.gn1(x)))
-        y = self.conv2(F.relu(self.gn2(y)))
-        return y + (x if self.downsample is None else self.downsample(x))
+        y = self.conv1(F.relu(self.gn1(x), inplace=True))
+        y = self.conv2(F.relu(self.gn2(y), inplace=True))
+        return y.add_(x if self.downsample is None else self.downsample(x))
 
 
 class OmniSeg(Method):
@@ -93,12 +93,12 @@ class OmniSeg(Method):
         else:
             self.controller = nn.Conv2d(8 * w + len(TISSUES), sum(HEAD_SIZES), 1)
 
-    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, images: Tensor, core: slice | None = None) -> tuple[Tensor, Tensor]:
         """The pass that no tissue and no scale enters.
 
         Returns
         -------
-        features : (N, 8, H, W)
+        features : (N, 8, H, W), or their core
         pooled : (N, 8·width), the encoder's global average
         """
         self.check_size(images)
@@ -115,8 +115,11 @@ class OmniSeg(Method):
             (skip1, self.x2_resb),
             (skip0, self.x1_resb),
         ):
-            x = block(F.interpolate(x, scale_factor=2, mode="nearest") + skip)
-        return self.precls_conv(x), pooled
+            x = block(F.interpolate(x, scale_factor=2, mode="nearest").add_(skip))
+        if core is None:
+            return self.precls_conv(x), pooled
+        x = self.precls_conv[0](x)[:, :, core, core]  # the norm needs the whole window, what follows doesn't
+        return self.precls_conv[1:](x), pooled
 
     def write_head(self, pooled: Tensor, tissue_ids: Tensor, scale_ids: Tensor) -> Tensor:
         """The 162 parameters of the head for each sample; float32 (N, 162).
@@ -146,19 +149,23 @@ class OmniSeg(Method):
         x = F.relu(torch.baddbmm(b2, w2, x))
         return torch.baddbmm(b3, w3, x).view(n, 2, height, width)
 
-    def margins(self, images: Tensor, readings: Sequence[tuple[int, int]]) -> Tensor:
-        """See `Method.margins`; one backbone pass, whatever the number of readings."""
-        features, pooled = self.encode(images)
+    def margins(self, images: Tensor, readings: Sequence[tuple[int, int]], core: slice | None = None) -> Tensor:
+        """See `Method.margins`; one backbone pass and one product a layer, whatever the number of readings."""
+        features, pooled = self.encode(images, core)
         n, _, height, width = features.shape
-        x = features.float().flatten(2)
-        margins = []
-        for reading in readings:
-            ids = (torch.full((n,), value, device=images.device) for value in reading)
-            w1, w2, w3, b1, b2, b3 = self._split_head(self.write_head(pooled, *ids))
-            y = F.relu(torch.baddbmm(b1, w1, x))
-            y = F.relu(torch.baddbmm(b2, w2, y))
-            margins.append(torch.baddbmm(b3[:, 1:] - b3[:, :1], w3[:, 1:] - w3[:, :1], y))
-        return torch.stack(margins, dim=1).view(n, len(readings), height, width)
+        r = len(readings)
+        ids = torch.tensor(readings, device=images.device).repeat(n, 1).unbind(1)
+        head = self._split_head(self.write_head(pooled.repeat_interleave(r, dim=0), *ids))
+        w1, w2, w3, b1, b2, b3 = (part.unflatten(0, (n, r)) for part in head)
+        # One reading's channels never enter another's: block-diagonal weights after the first layer.
+        apart = torch.eye(r, device=images.device)
+        w2 = torch.einsum("nroi,rs->nsiro", w2, apart).reshape(n, 8 * r, 8 * r)
+        w3 = torch.einsum("nri,rs->nsir", w3[:, :, 1] - w3[:, :, 0], apart).reshape(n, 8 * r, r)
+        x = features.float().permute(0, 2, 3, 1).flatten(1, 2)  # (N, pixels, 8)
+        x = torch.baddbmm(b1.reshape(n, 1, -1), x, w1.flatten(1, 2).mT).relu_()
+        x = torch.baddbmm(b2.reshape(n, 1, -1), x, w2).relu_()
+        x = torch.baddbmm((b3[:, :, 1] - b3[:, :, 0]).reshape(n, 1, r), x, w3)
+        return x.mT.unflatten(2, (height, width))
 
     @staticmethod
     def _split_head(parameters: Tensor) -> list[Tensor]:

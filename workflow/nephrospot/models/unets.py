@@ -7,6 +7,8 @@ and capillaries, 4 for glomeruli.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,6 +25,28 @@ def _convolve_twice(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+def plan_crops(size: int, core: slice | None, levels: int) -> list[tuple[slice, slice]]:
+    """What each level on the way up must see of one axis for the core's answers to stay as they are.
+
+    Two 3×3 convolutions see two pixels to each side. Starts and stops are multiples of 4.
+
+    Returns
+    -------
+    From the deepest level on: the pixels to keep of the deeper level's output (in its own crop), and of the skip; at
+    last the core (in the shallowest level's crop), twice.
+    """
+    start, stop = (0, size) if core is None else core.indices(size)[:2]
+    spans = [(start, stop)]
+    for _ in range(levels):
+        start, stop = max(0, start - 2) // 4 * 4, min(size, -(-(stop + 2) // 4) * 4)
+        spans.append((start, stop))
+        start, stop, size = start // 2, stop // 2, size // 2
+    plan = [(slice(start, stop), slice(*spans[-1]))]
+    for (inner, end), (outer, _), scale in zip(spans[-2::-1], spans[:0:-1], [2] * (levels - 1) + [1], strict=True):
+        plan.append((slice(inner // scale - outer, end // scale - outer), slice(inner, end)))
+    return plan
+
+
 class UNet(nn.Module):
     """A plain U-Net, (N, 3, H, W) → (N, 2, H, W) with the input's size."""
 
@@ -35,14 +59,20 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(_convolve_twice(deep, shallow) for deep, shallow in pairs)
         self.classify = nn.Conv2d(filters, 2, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, core: slice | None = None) -> Tensor:
+        """Logits (N, 2, H, W), or only those of the core: the way up leaves out what it doesn't see."""
+        plans = [plan_crops(size, core, len(self.up)) for size in x.shape[-2:]]
+        crops = list(zip(*plans, strict=True))
         skips = []
         for level, block in enumerate(self.down):
             x = block(F.avg_pool2d(x, 2) if level else x)
             skips.append(x)
-        for widen, block, skip in zip(self.widen, self.up, skips[-2::-1], strict=True):
-            x = block(torch.cat([widen(x), skip], dim=1))
-        return self.classify(x)
+        for widen, block, skip, ((top, keep_rows), (left, keep_columns)) in zip(
+            self.widen, self.up, skips[-2::-1], crops[:-1], strict=True
+        ):
+            x = block(torch.cat([widen(x[:, :, top, left]), skip[:, :, keep_rows, keep_columns]], dim=1))
+        (rows, _), (columns, _) = crops[-1]
+        return self.classify(x[:, :, rows, columns])
 
 
 class MultiUNet(Method):
@@ -72,3 +102,9 @@ class MultiUNet(Method):
             chosen = tissue_ids == index
             logits[chosen] = self.networks[TISSUES[index]](images[chosen]).to(logits.dtype)
         return logits
+
+    def margins(self, images: Tensor, readings: Sequence[tuple[int, int]], core: slice | None = None) -> Tensor:
+        """See `Method.margins`."""
+        self.check_size(images)
+        logits = [self.networks[TISSUES[tissue]](images, core).float() for tissue, _ in readings]
+        return torch.stack([both[:, 1] - both[:, 0] for both in logits], dim=1)

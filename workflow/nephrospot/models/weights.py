@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from nephrospot.errors import InputError
 from nephrospot.files import whole
@@ -65,7 +65,8 @@ def save_weights(method: Method, path: str | Path, card: dict) -> None:
         for name, tensor in method.state_dict().items()
     }
     with whole(path) as temporary:
-        save_file(state, temporary, metadata={"card": json.dumps(card, sort_keys=True)})
+        # Not save_file, which makes files that nobody else may read.
+        temporary.write_bytes(save(state, metadata={"card": json.dumps(card, sort_keys=True)}))
 
 
 def read_card(path: str | Path) -> dict:

@@ -14,8 +14,8 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from nephrospot.engine import choose_device
 from nephrospot.files import write_json
-from nephrospot.infer import choose_device
 from nephrospot.models import SCALE_CODES, TISSUES, Method, build
 from nephrospot.models.weights import save_weights
 from nephrospot.training.augment import augment

@@ -1,0 +1,112 @@
+"""The inference form: the same answers as the trained method, whatever the size, the batch and the core."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from nephrospot.models import build
+from nephrospot.models.convolve import PointwiseConv, WinogradConv, choose_convolution
+from nephrospot.models.fast import quicken
+from nephrospot.models.unets import UNet
+from nephrospot.models.weights import load_weights
+from networks import seeded_state
+
+READINGS = [(0, 1), (4, 1), (2, 0)]
+
+
+def far(a, b):
+    """Largest difference in units of b's range."""
+    return float((a - b).abs().max() / (b.max() - b.min()))
+
+
+def make(network, **options):
+    """A method whose norms do something: fresh ones are the identity, which hides a wrong fold."""
+    torch.manual_seed(3)
+    method = build(network, **options).eval()
+    for module in method.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.GroupNorm):
+            nn.init.uniform_(module.weight, -1.5, 1.5)
+            nn.init.normal_(module.bias)
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean)
+            nn.init.uniform_(module.running_var, 0.3, 3)
+    return method
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(("network", "width"), [("omni-seg", 16), ("omni-seg-class", 32), ("multi-unet", 16)])
+def test_same_margins(network, width):
+    method = make(network, width=width)
+    images = torch.rand(2, 3, 64, 96)
+    before = method.margins(images, READINGS)
+    assert far(quicken(method).margins(images, READINGS), before) < 1e-4
+    assert torch.equal(method.margins(images, READINGS), before), "quicken leaves the method as it was"
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("network", ["omni-seg", "omni-seg-class"])
+def test_golden_margins(root, network):
+    golden = np.load(root / "tests/golden/omniseg_width8.npz")
+    method = build(network, width=8).eval()
+    method.load_state_dict(seeded_state(method, 11))
+    pairs = [(0, 1), (1, 1), (2, 0), (3, 0), (4, 1), (5, 3), (2, 2), (1, 2)]
+    margins = quicken(method).margins(torch.from_numpy(golden["images"]), pairs)[:, :, ::4, ::4]
+    assert far(margins, torch.from_numpy(golden[network])) < 1e-4
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("network", ["omni-seg", "multi-unet"])
+@pytest.mark.parametrize("core", [slice(32, 96), slice(16, 112), slice(0, 128), slice(7, 90)])
+def test_the_core_alone_is_the_cores_part_of_the_whole(network, core):
+    method = make(network, width=8)
+    images = torch.rand(1, 3, 128, 128)
+    whole = method.margins(images, READINGS)
+    for form in (method, quicken(method)):
+        part = form.margins(images, READINGS, core=core)
+        assert part.shape == whole[:, :, core, core].shape
+        assert far(part, whole[:, :, core, core]) < 1e-4
+
+
+@torch.inference_mode()
+def test_the_way_up_is_cropped_to_what_the_core_sees():
+    unet, seen = UNet(4).eval(), []
+    unet.up[-1].register_forward_hook(lambda module, inputs, output: seen.append(tuple(inputs[0].shape[-2:])))
+    unet(torch.rand(1, 3, 256, 256), slice(64, 192))
+    assert seen == [(136, 136)], "128 pixels, two to each side, and starts and stops at multiples of four"
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("size", [(8, 8), (20, 32), (64, 36), (10, 12)])
+@pytest.mark.parametrize("bias", [False, True])
+def test_winograd_is_the_convolution(size, bias):
+    torch.manual_seed(0)
+    conv = nn.Conv2d(64, 128, 3, padding=1, bias=bias)
+    fast = choose_convolution(conv)
+    assert isinstance(fast, WinogradConv)
+    images = torch.randn(2, 64, *size)
+    assert far(fast(images), conv(images)) < 1e-5
+    images = images.double()
+    exact = conv.double()(images)
+    assert far(fast.float()(images.float()).double(), exact) < 1e-5, "float32 against float64"
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("stride", [1, 2])
+def test_pointwise_is_the_convolution(stride):
+    conv = nn.Conv2d(8, 24, 1, stride)
+    fast, images = choose_convolution(conv), torch.randn(2, 8, 12, 20)
+    assert isinstance(fast, PointwiseConv)
+    assert far(fast(images), conv(images)) < 1e-5
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("network", ["omni-seg", "multi-unet"])
+def test_shipped_weights_give_the_same_masks(root, network):
+    method, _ = load_weights(network, root / f"workflow/weights/simulated/{network}.safetensors")
+    torch.manual_seed(5)
+    coarse = nn.functional.interpolate(torch.rand(1, 3, 12, 12), size=128, mode="bicubic").clamp(0, 1)
+    images = 0.8 * coarse + 0.2 * torch.rand(1, 3, 128, 128)
+    before, after = method.margins(images, READINGS), quicken(method).margins(images, READINGS)
+    assert far(after, before) < 1e-4
+    assert ((before > 0) == (after > 0)).float().mean() >= 0.9999
