@@ -19,8 +19,9 @@ import shapely
 from PIL import Image
 
 from nephrospot.errors import InputError, Problems
+from nephrospot.outlines import fill_polygons
 from nephrospot.slide import Slide, open_slide
-from nephrospot.stitch import MaskSource
+from nephrospot.sources import MaskSource
 
 MAX_PNG_PX = 1_000_000_000  # one byte a pixel: the largest mask that is read whole
 ASPECT_TOLERANCE = 0.01
@@ -147,24 +148,11 @@ def _open_geojson(path: Path, slide: Slide, slide_mpp: float) -> dict[str, MaskS
 def _paint_polygons(geometries: list[shapely.Geometry], scale: float):
     parts = [p for g in geometries for p in shapely.get_parts(g) if p.geom_type in ("Polygon", "MultiPolygon")]
     polygons = shapely.get_parts(np.array(parts, dtype=object)) if parts else np.array([], dtype=object)
+    polygons = shapely.transform(polygons, lambda points: points / scale)
     tree = shapely.STRtree(polygons)
 
     def read(rows: slice, columns: slice) -> np.ndarray:
-        block = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.uint8)
-        box = shapely.box(*(np.array([columns.start, rows.start, columns.stop, rows.stop]) * scale))
-        for index in np.sort(tree.query(box)):
-            polygon = polygons[index]
-            rings = [polygon.exterior, *polygon.interiors]
-            # OpenCV counts from pixel centres, hence half a pixel; 8 bits of sub-pixel position.
-            points = [
-                np.rint((np.asarray(ring.coords)[:, :2] / scale - (columns.start, rows.start) - 0.5) * 256).astype(
-                    np.int32
-                )
-                for ring in rings
-            ]
-            layer = np.zeros_like(block)
-            cv2.fillPoly(layer, points, 1, shift=8)
-            block |= layer
-        return block
+        near = tree.query(shapely.box(columns.start, rows.start, columns.stop, rows.stop))
+        return fill_polygons(polygons[np.sort(near)], rows, columns)
 
     return read

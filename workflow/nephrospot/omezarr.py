@@ -1,4 +1,7 @@
-"""OME-Zarr 0.5: multi-scale images and labels whose pixels know their place in µm.
+"""OME-Zarr: multi-scale images and labels whose pixels know their place in µm.
+
+Version 0.5 (Zarr 3, sharded) is the product; 0.4 (Zarr 2, a file a chunk) is for QuPath and Bio-Formats, which can't
+read 0.5 yet. The Zarr format of a group decides: what is written into a Zarr 2 group is OME-Zarr 0.4.
 
 Every level's centre of pixel (row i, column j) lies at ((j + ½)·mpp, (i + ½)·mpp) from the slide's
 top left corner, so labels of different magnifications lie on one another in any viewer.
@@ -13,11 +16,49 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from nephrospot.errors import InputError
+from nephrospot.errors import InputError, did_you_mean
 
 CHUNK_PX = 512
 SHARD_PX = 4096
 MIN_LEVEL_PX = 256
+ZARR_FORMATS = {"0.5": 3, "0.4": 2}
+
+
+def create_root(path: str | Path, ngff: str = "0.5") -> zarr.Group:
+    """Begin an OME-Zarr of version "0.5" or "0.4"; groups within it are of the same version.
+
+    Raises
+    ------
+    InputError
+        When there is no such version.
+    """
+    if ngff not in ZARR_FORMATS:
+        raise InputError(f"stitch.ngff: the value is {ngff!r}; {did_you_mean(ngff, ZARR_FORMATS)}")
+    return zarr.open_group(str(path), mode="w", zarr_format=ZARR_FORMATS[ngff])
+
+
+def add_metadata(group: zarr.Group, **content) -> None:
+    """Add keys such as ``multiscales``, ``labels`` and ``image_label`` to a group's OME metadata.
+
+    Notes
+    -----
+    0.5 has one version a group, under "ome" (§ "OME-Zarr Metadata"); 0.4 has the keys bare and a version in each
+    multiscale and image-label. Underscores stand for hyphens.
+    """
+    content = {key.replace("_", "-"): value for key, value in content.items()}
+    if group.metadata.zarr_format == 3:
+        group.attrs["ome"] = {**group.attrs.get("ome", {}), "version": "0.5", **content}
+        return
+    if "multiscales" in content:
+        content["multiscales"] = [{**multiscale, "version": "0.4"} for multiscale in content["multiscales"]]
+    if "image-label" in content:
+        content["image-label"] = {**content["image-label"], "version": "0.4"}
+    group.attrs.update(content)
+
+
+def read_metadata(group: zarr.Group) -> dict:
+    """A group's OME metadata, of either version."""
+    return dict(group.attrs.get("ome", group.attrs))
 
 
 def count_levels(longest_px: int) -> int:
@@ -57,19 +98,31 @@ def write_multiscale(
             }
         )
     multiscale = {"name": name, "axes": axes, "datasets": datasets, "type": shrink.__name__}
-    group.attrs["ome"] = {**group.attrs.get("ome", {}), "version": "0.5", "multiscales": [multiscale]}
+    add_metadata(group, multiscales=[multiscale])
 
 
 def create_plane(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: str = "uint8") -> zarr.Array:
-    """A sharded, compressed array; shards keep the number of files small, chunks keep reads local."""
+    """A compressed array; shards (Zarr 3) keep the number of files small, chunks keep reads local."""
+    lead = shape[:-2]
+    chunks = (*lead, CHUNK_PX, CHUNK_PX)
+    if group.metadata.zarr_format == 2:
+        return group.create_array(
+            name,
+            shape=shape,
+            dtype=dtype,
+            chunks=chunks,
+            fill_value=0,
+            # JZarr, which QuPath reads with, has zlib in Java itself and anything faster in libraries to install.
+            compressors={"id": "zlib", "level": 6},
+            chunk_key_encoding={"name": "v2", "separator": "/"},
+        )
     # No shard beyond the array: a small level is one chunk in one file.
     shard = min(SHARD_PX, -(-max(shape[-2:]) // CHUNK_PX) * CHUNK_PX)
-    lead = shape[:-2]
     return group.create_array(
         name,
         shape=shape,
         dtype=dtype,
-        chunks=(*lead, CHUNK_PX, CHUNK_PX),
+        chunks=chunks,
         shards=(*lead, shard, shard),
         fill_value=0,
         compressors=zarr.codecs.ZstdCodec(level=5),
@@ -115,7 +168,7 @@ def _halve(group: zarr.Group, finer: zarr.Array, name: str, shrink: Callable) ->
 
 
 def open_masks(path: str | Path) -> zarr.Group:
-    """Open a ``masks.ome.zarr`` for reading.
+    """Open a ``masks.ome.zarr`` of either version for reading.
 
     Raises
     ------
@@ -130,7 +183,7 @@ def open_masks(path: str | Path) -> zarr.Group:
 
 def list_labels(labels: zarr.Group) -> list[str]:
     """Names of the tissues with a label of their own, without the merged one."""
-    return [name for name in labels.attrs["ome"]["labels"] if name != "merged"]
+    return [name for name in read_metadata(labels)["labels"] if name != "merged"]
 
 
 def read_place(label: zarr.Group) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -145,7 +198,7 @@ def read_place(label: zarr.Group) -> tuple[tuple[float, float], tuple[float, flo
     -----
     OME-Zarr's translation is the centre of the first pixel; without one the corner is the slide's.
     """
-    steps = label.attrs["ome"]["multiscales"][0]["datasets"][0]["coordinateTransformations"]
+    steps = read_metadata(label)["multiscales"][0]["datasets"][0]["coordinateTransformations"]
     y, x = next(step["scale"][-2:] for step in steps if step["type"] == "scale")
     centre = next((step["translation"][-2:] for step in steps if step["type"] == "translation"), (y / 2, x / 2))
     return (float(y), float(x)), (float(centre[0]) - y / 2, float(centre[1]) - x / 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +9,21 @@ import zarr
 
 from nephrospot.files import whole
 from nephrospot.models.method import TISSUES
-from nephrospot.omezarr import blocks, count_levels, create_plane, majority, mean, nearest, write_multiscale
+from nephrospot.omezarr import (
+    add_metadata,
+    blocks,
+    count_levels,
+    create_plane,
+    create_root,
+    majority,
+    mean,
+    nearest,
+    write_multiscale,
+)
 from nephrospot.slide import Slide
+from nephrospot.sources import MaskSource, resample_mask
 
 OVERVIEW_MPP = 4.0
-
-# A source of one tissue's mask: its size, its µm per pixel, and a reader of 0/1 blocks.
-MaskSource = tuple[tuple[int, int], float, Callable[[slice, slice], np.ndarray]]
 
 
 def open_predicted(path: str | Path) -> dict[str, MaskSource]:
@@ -40,6 +47,8 @@ def write_masks(
     colours: dict[str, str],
     merged_mpp: float = 1.0,
     conflict_rule: str = "paper",
+    ngff: str = "0.5",
+    cleaned: dict[str, dict] | None = None,
 ) -> None:
     """Write ``masks.ome.zarr``: an overview of the slide, ``labels/{tissue}`` and ``labels/merged``.
 
@@ -53,12 +62,16 @@ def write_masks(
         µm per pixel of the merged label, whose values are 0 background and 1…6 for DT, PT, CAP, TUFT, VES, PTC.
     conflict_rule
         See `merge_tissues`.
+    ngff
+        Version of OME-Zarr: "0.5", or "0.4" for QuPath and Bio-Formats. The pixels are the same.
+    cleaned
+        What `nephrospot.postprocess.clean_masks` did to each tissue: the attribute ``postprocess`` of its label.
     """
     ordered = sorted(sources, key=lambda tissue: (TISSUES.index(tissue) if tissue in TISSUES else 99, tissue))
     merged_shape = tuple(max(1, round(size * slide_mpp / merged_mpp)) for size in (slide.height_px, slide.width_px))
     levels = count_levels(max(side for shape, _, _ in sources.values() for side in (*shape, *merged_shape)))
     with whole(output) as temporary:
-        root = zarr.open_group(str(temporary), mode="w")
+        root = create_root(temporary, ngff)
         _write_overview(root, slide, slide_mpp, levels)
         labels = root.create_group("labels")
         for tissue in ordered:
@@ -67,10 +80,12 @@ def write_masks(
             plane = create_plane(group, "0", shape)
             for rows, columns in blocks(shape):
                 plane[rows, columns] = read(rows, columns)
-            group.attrs["ome"] = {"image-label": _describe({1: colours.get(tissue, "#ffff00")})}
+            add_metadata(group, image_label=_describe({1: colours.get(tissue, "#ffff00")}))
+            if cleaned and tissue in cleaned:
+                group.attrs["postprocess"] = cleaned[tissue]
             write_multiscale(group, plane, mpp, majority, tissue, levels)
         _write_merged(labels, sources, merged_shape, colours, merged_mpp, conflict_rule, levels)
-        labels.attrs["ome"] = {"version": "0.5", "labels": [*ordered, "merged"]}
+        add_metadata(labels, labels=[*ordered, "merged"])
 
 
 def merge_tissues(planes: dict[str, np.ndarray], rule: str) -> np.ndarray:
@@ -107,25 +122,13 @@ def _write_merged(labels, sources, shape, colours, mpp, rule, levels) -> None:
     for rows, columns in blocks(shape):
         block = (rows.stop - rows.start, columns.stop - columns.start)
         planes = {"CAP": np.zeros(block, np.uint8)}
-        planes |= {t: _sample_nearest(source, rows, columns, mpp) for t, source in sources.items() if t in TISSUES}
+        planes |= {t: resample_mask(source, rows, columns, mpp) for t, source in sources.items() if t in TISSUES}
         plane[rows, columns] = merge_tissues(planes, rule)
     values = {TISSUES.index(t) + 1: colours.get(t, "#ffff00") for t in TISSUES}
-    group.attrs["ome"] = {"image-label": _describe(values)}
+    add_metadata(group, image_label=_describe(values))
     group.attrs["values"] = {t: TISSUES.index(t) + 1 for t in TISSUES}
     group.attrs["conflict_rule"] = rule
     write_multiscale(group, plane, mpp, nearest, "merged", levels)
-
-
-def _sample_nearest(source: MaskSource, rows: slice, columns: slice, mpp: float) -> np.ndarray:
-    """A block of a mask on another grid, by the pixel under each centre."""
-    shape, source_mpp, read = source
-    indices = []
-    for axis, size in zip((rows, columns), shape, strict=True):
-        centres_um = (np.arange(axis.start, axis.stop) + 0.5) * mpp
-        indices.append(np.minimum((centres_um / source_mpp).astype(int), size - 1))
-    i, j = indices
-    block = read(slice(i[0], i[-1] + 1), slice(j[0], j[-1] + 1))
-    return block[np.ix_(i - i[0], j - j[0])]
 
 
 def _write_overview(root: zarr.Group, slide: Slide, slide_mpp: float, levels: int) -> None:
