@@ -1,37 +1,29 @@
-"""Inference and stitching: masks end up where the network saw them, whatever the batch, the shard or the seam."""
+"""Inference: masks end up where the network saw them, whatever the batch, the grid or the seam."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 import zarr
-from ome_zarr_models.v05.image import Image
-from ome_zarr_models.v05.image_label import ImageLabel
 
+from nephrospot.engine import choose_precision
 from nephrospot.errors import InputError
-from nephrospot.infer import choose_precision, predict_slide
-from nephrospot.models import Method, build
-from nephrospot.omezarr import list_labels, open_masks, read_place
-from nephrospot.readings import Reading
+from nephrospot.models import build
 from nephrospot.slide import open_slide
-from nephrospot.stitch import merge_tissues, open_predicted, write_masks
-from nephrospot.tiles import Grid, list_tiles
+from nephrospot.stitch import open_predicted
 from networks import seeded_state
 from pictures import write_tiff
+from segmenting import READINGS, Threshold, draw_waves, files_of, open_waves, predict
 
-READINGS = {10.0: [Reading("DT", 10, 10), Reading("PT", 10, 10)], 20.0: [Reading("CAP", 20, 5)]}
+
+@pytest.fixture(scope="module")
+def picture():
+    return draw_waves()
 
 
-class Threshold(Method):
-    """A network that is local: foreground where a colour channel, chosen by the tissue, is above one half."""
-
-    def __init__(self):
-        super().__init__()
-        self.bias = torch.nn.Parameter(torch.zeros(1))
-
-    def forward(self, images, tissue_ids, scale_ids):
-        channel = images[torch.arange(len(images)), tissue_ids % 3] - 0.5 + self.bias
-        return torch.stack([torch.zeros_like(channel), channel], dim=1)
+@pytest.fixture(scope="module")
+def slide(tmp_path_factory):
+    with open_waves(tmp_path_factory.mktemp("slide")) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -44,29 +36,6 @@ def network(picture):
         median = network.margins(window, [(2, 0)]).median()
     network.controller_trilinear.bias.data[-1] -= median
     return network
-
-
-@pytest.fixture(scope="module")
-def picture():
-    y, x = np.mgrid[:1500, :1700]
-    waves = [np.sin(x / 60) * np.cos(y / 45), np.sin(x / 90 + 1) * np.cos(y / 70), np.sin((x + y) / 50)]
-    return (128 + 120 * np.stack(waves, -1)).astype(np.uint8)
-
-
-@pytest.fixture(scope="module")
-def slide(picture, tmp_path_factory):
-    path = write_tiff(
-        tmp_path_factory.mktemp("slide") / "s.tiff", picture, mpp=0.5, tile=(256, 256), compression="deflate"
-    )
-    with open_slide(path) as opened:
-        yield opened
-
-
-def predict(slide, output, method=None, window=128, halo=16, groups=READINGS, tissue=None, **options):
-    grids = {m: Grid(m, 0.5, slide.width_px, slide.height_px, window, halo) for m in groups}
-    tissue = np.ones((48, 54), bool) if tissue is None else tissue
-    tiles = pd.concat([list_tiles(grid, tissue) for grid in grids.values()])
-    return predict_slide(slide, grids, tiles, tissue, groups, method or Threshold(), output, "fp32", **options)
 
 
 def test_masks_lie_where_the_colour_is(slide, picture, tmp_path):
@@ -147,7 +116,7 @@ def test_nan_stops_the_slide_with_the_tiles_place(slide, tmp_path):
     torch.nn.init.constant_(network.bias, float("nan"))
     with pytest.raises(InputError, match=r"NaN on the tile at x 0, y 0 \(10×\)"):
         predict(slide, tmp_path / "p.zarr", network)
-    assert not list(tmp_path.iterdir()), "nothing half-written stays behind"
+    assert not (tmp_path / "p.zarr").exists(), "nothing looks finished"
 
 
 def test_float32_is_chosen_where_bf16_is_slow():
@@ -156,56 +125,44 @@ def test_float32_is_chosen_where_bf16_is_slow():
     assert choose_precision("bf16", torch.device("cpu")) == torch.bfloat16
 
 
-class TestStore:
-    @pytest.fixture(scope="class")
-    def store(self, slide, tmp_path_factory):
-        folder = tmp_path_factory.mktemp("store")
-        predict(slide, folder / "p.zarr")
-        colours = {"DT": "#56b4e9", "PT": "#009e73", "CAP": "#e69f00"}
-        write_masks(folder / "masks.ome.zarr", open_predicted(folder / "p.zarr"), slide, 0.5, colours)
-        return folder
-
-    def test_labels_are_what_was_predicted(self, store):
-        labels = open_masks(store / "masks.ome.zarr")
-        assert list_labels(labels) == ["DT", "PT", "CAP"]
-        for tissue, (shape, mpp, read) in open_predicted(store / "p.zarr").items():
-            assert np.array_equal(labels[f"{tissue}/0"][:], read(slice(0, shape[0]), slice(0, shape[1])))
-            assert read_place(labels[tissue]) == ((mpp, mpp), (0, 0)), "the corner is the slide's"
-
-    def test_every_level_keeps_the_area(self, store):
-        for _, label in open_masks(store / "masks.ome.zarr").groups():
-            if label.basename != "merged":
-                areas = [level[:].mean() for _, level in sorted(label.arrays())]
-                assert len(areas) >= 2 and np.ptp(areas) < 0.03
-
-    def test_the_metadata_is_valid_ome_zarr(self, store):
-        root = zarr.open_group(str(store / "masks.ome.zarr"), mode="r")
-        Image.from_zarr(root)
-        for name in ("DT", "PT", "CAP", "merged"):
-            ImageLabel.from_zarr(root[f"labels/{name}"])
-
-    def test_pixel_centres_of_all_labels_share_one_origin(self, store):
-        for _, label in open_masks(store / "masks.ome.zarr").groups():
-            for dataset in label.attrs["ome"]["multiscales"][0]["datasets"]:
-                scale, shift = (step[step["type"]][-1] for step in dataset["coordinateTransformations"])
-                assert shift == scale / 2, "the corner of the first pixel is the slide's corner at every level"
-
-    def test_few_files(self, store):
-        assert sum(1 for p in (store / "masks.ome.zarr").rglob("*") if p.is_file()) < 100
+@pytest.fixture(scope="module")
+def whole_run(slide, tmp_path_factory):
+    """A run in one go, with chunks of 8 × 96 px, and its files."""
+    folder = tmp_path_factory.mktemp("whole") / "p.zarr"
+    facts = predict(slide, folder)
+    assert len(facts["pieces"]) > 5, "otherwise nothing could be shared or resumed"
+    return facts, files_of(folder)
 
 
-class TestMerging:
-    planes = {t: np.array([[int(c)] for c in column]) for t, column in {
-        #        PT  cap tuft cap+pt tuft+pt none  dt+ves
-        "DT":   ["0", "0", "0", "0", "0", "0", "1"],
-        "PT":   ["1", "0", "0", "1", "1", "0", "0"],
-        "CAP":  ["0", "1", "1", "1", "1", "0", "0"],
-        "TUFT": ["0", "0", "1", "0", "1", "0", "0"],
-        "VES":  ["0", "0", "0", "0", "0", "0", "1"],
-    }.items()}  # fmt: skip
+@pytest.mark.parametrize(("shifts", "blend"), [(2, "flat"), (4, "flat"), (4, "gaussian")])
+def test_a_local_network_isnt_changed_by_averaging(slide, tmp_path, whole_run, shifts, blend):
+    facts = predict(slide, tmp_path / "p.zarr", how={"shifts": shifts, "blend": blend})
+    assert sum(facts["windows"].values()) > 0.9 * shifts * sum(whole_run[0]["windows"].values())
+    assert {k: v for k, v in files_of(tmp_path / "p.zarr").items() if "/c/" in k} == {
+        k: v for k, v in whole_run[1].items() if "/c/" in k
+    }, "the mean of equal answers is that answer"
 
-    def test_the_papers_rule(self):
-        assert merge_tissues(self.planes, "paper").ravel().tolist() == [2, 3, 4, 0, 0, 0, 0]
 
-    def test_the_official_codes_rule(self):
-        assert merge_tissues(self.planes, "official").ravel().tolist() == [2, 3, 4, 2, 2, 0, 1]
+def test_averaging_brings_neighbouring_windows_together(slide, network, tmp_path):
+    """What a pixel is called depends on where the grid lies; with four grids averaged it depends on it less."""
+    tissue = np.zeros((48, 54), bool)
+    tissue[12:32, 12:32] = True
+    masks = {}
+    for shifts in (1, 4):
+        for halo in (32, 24):  # another halo makes another grid
+            path = tmp_path / f"{shifts}-{halo}.zarr"
+            predict(slide, path, network, 256, halo, {20.0: READINGS[20.0]}, tissue, how={"shifts": shifts})
+            masks[shifts, halo] = zarr.open_group(str(path))["20x"][:]
+    disagreement = {shifts: (masks[shifts, 32] != masks[shifts, 24]).mean() for shifts in (1, 4)}
+    assert 0 < disagreement[4] < 0.8 * disagreement[1]
+
+
+def test_kpis_votes_leave_a_slides_corners_empty(slide, picture, tmp_path):
+    facts = predict(slide, tmp_path / "p.zarr", how={"mode": "kpis"}, groups={20.0: READINGS[20.0]})
+    mask = zarr.open_group(str(tmp_path / "p.zarr"))["20x"][:]
+    assert facts["windows"]["20x"] == 1 and not mask.any(), "a slide smaller than a window is seen once: no second vote"
+
+
+def test_the_costs_are_told(whole_run):
+    facts = whole_run[0]
+    assert 0 < facts["forward_seconds"] <= facts["seconds"] and facts["cpu_seconds"] > 0 and facts["peak_mb"] > 50

@@ -117,6 +117,8 @@ def gather_report(results: str | Path, settings: dict, sheet: pd.DataFrame) -> d
         "predictions": {key: read_json(path) for key, path in existing("predict.json", pairs).items()},
         "weights": weights,
         "versions": list_versions(),
+        "evaluation": pd.read_csv(results / "evaluation.tsv", sep="\t") if settings["evaluation"]["truth"] else None,
+        "objects": {key: pd.read_parquet(path) for key, path in existing("objects.parquet", pairs).items()},
     }
 
 

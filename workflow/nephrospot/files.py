@@ -33,23 +33,32 @@ def whole(path: str | Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     # The process id keeps two writers apart; the suffix is kept since writers go by it.
     temporary = path.with_name(f".{path.stem}.tmp{os.getpid()}{path.suffix}")
-    _remove(temporary)
+    remove(temporary)
     try:
-        yield temporary
-        if path.is_dir():
-            _remove(path)
-        temporary.replace(path)
+        with telling_full_disk(path):
+            yield temporary
+            if path.is_dir():
+                remove(path)
+            temporary.replace(path)
+    finally:
+        remove(temporary)
+
+
+@contextlib.contextmanager
+def telling_full_disk(path: Path) -> Iterator[None]:
+    """Turn the error of a full disk, or of a quota that is used up, into a sentence about ``path``."""
+    try:
+        yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InputError(
                 f"{path}: the disk is full; free some space and run again (finished steps are kept)."
             ) from error
         raise
-    finally:
-        _remove(temporary)
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Delete a file or a folder with all that is in it; nothing happens where there is none."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -1,13 +1,13 @@
-"""Tiles → masks: one backbone pass for each tile and magnification, and only labels are kept.
+"""Tiles → masks: one backbone pass for each window and magnification, and only labels are kept.
 
 What comes out is a Zarr group with one array a magnification, in pixels of that magnification: bit b of a
-pixel is set where the b-th tissue read at it is foreground. Memory holds a few tiles and one shard.
+pixel is set where the b-th tissue read at it is foreground. Memory holds a few windows and one chunk; a chunk
+that has been written is never computed again, even after a kill.
 """
 
 from __future__ import annotations
 
-import logging
-import os
+import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -17,83 +17,19 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 import zarr
 from tqdm import tqdm
 
+from nephrospot.chunks import COSTS, Chunk, list_chunks, sum_up, take_part
+from nephrospot.engine import ChunkAnswer, Engine
 from nephrospot.errors import InputError
-from nephrospot.files import sha256, whole, write_json
-from nephrospot.models import Method, scale_id, tissue_id
-from nephrospot.models.weights import load_weights
-from nephrospot.readings import Reading, split_readable
-from nephrospot.slide import Slide, open_slide
-from nephrospot.tiles import Grid, make_grid
-from nephrospot.tissue import TISSUE_MPP, read_tissue
-
-log = logging.getLogger(__name__)
-
-SHARD_TILES = 8  # a shard is 8 × 8 cores: few files, and one buffer of some 10 MB
-
-
-def run_method(
-    image: str | Path,
-    manifest: dict,
-    tiles_path: str | Path,
-    tissue_path: str | Path,
-    network: str,
-    weights: str | Path,
-    readings: list[tuple[str, float, int]],
-    segmentation: dict,
-    output: str | Path,
-    summary: str | Path,
-    threads: int | None = None,
-) -> None:
-    """Segment one slide with one method of the configuration, and say in ``summary`` how it was done.
-
-    Parameters
-    ----------
-    manifest : slide.json of the slide
-    tiles_path, tissue_path : its tiles.parquet and tissue.png
-    network, weights : of the method
-    readings : tissue, magnification and scale code, one tuple a tissue
-    segmentation : ``window_px``, ``halo_px``, ``precision`` and ``max_upsampling`` of the configuration
-    """
-    started = time.monotonic()
-    method, card = load_weights(network, weights)
-    groups, refused = split_readable(
-        [Reading(*reading) for reading in readings], manifest["mpp"], segmentation["max_upsampling"]
-    )
-    for tissue, reason in refused.items():
-        log.warning("%s: %s is left out: %s.", manifest["slide"], tissue, reason)
-    grids = {magnification: make_grid(manifest, magnification, segmentation) for magnification in groups}
-    tiles, tissue = pd.read_parquet(tiles_path), read_tissue(tissue_path)
-    precision = segmentation["precision"]
-    with open_slide(image) as slide:
-        facts = predict_slide(slide, grids, tiles, tissue, groups, method, output, precision, threads=threads)
-    facts |= {
-        "refused": refused,
-        "readings": {r.tissue: f"{r.magnification:g}x, code {r.scale_code}x" for rs in groups.values() for r in rs},
-        "window_px": segmentation["window_px"],
-        "halo_px": segmentation["halo_px"],
-        "weights": str(weights),
-        "weights_sha256": sha256(weights),
-        "card": card,
-        "seconds": round(time.monotonic() - started, 1),
-    }
-    write_json(summary, facts)
-
-
-def choose_device() -> torch.device:
-    """CUDA where there is some, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def choose_precision(precision: str, device: torch.device) -> torch.dtype:
-    """ "auto" is bfloat16 where the hardware multiplies it in tiles (CUDA, AMX) and float32 elsewhere."""
-    if precision == "auto":
-        fast = device.type == "cuda" or torch.cpu._is_amx_tile_supported()
-        precision = "bf16" if fast else "fp32"
-    return {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
+from nephrospot.models import Method
+from nephrospot.readings import Reading
+from nephrospot.scheme import Scheme, chunk_cells, make_scheme
+from nephrospot.slide import Slide
+from nephrospot.tiles import Grid
+from nephrospot.tissue import TISSUE_MPP
+from nephrospot.unfinished import Unfinished, resumable
 
 
 def predict_slide(
@@ -107,6 +43,9 @@ def predict_slide(
     precision: str = "auto",
     batch_size: int | None = None,
     threads: int | None = None,
+    schemes: dict[float, Scheme] | None = None,
+    part: tuple[int, int] = (1, 1),
+    key: str = "",
 ) -> dict:
     """Predict every tissue on every tile of a slide.
 
@@ -120,162 +59,158 @@ def predict_slide(
         Where there is tissue, bool at 16 µm per pixel: on glass nothing is foreground, whatever the network says.
     output
         Zarr group to write.
-    precision
-        "auto", "bf16" or "fp32".
-    batch_size
-        Tiles a pass; by default 1 on a CPU, where it is fastest, and 16 on a GPU.
-    threads
-        Threads that torch may use; by default as many as the process may run on.
+    precision, batch_size, threads
+        See `nephrospot.engine.Engine`.
+    schemes
+        How windows lie at each magnification; by default one on each core of the grid.
+    part
+        (i, n) computes the i-th of n shares of the chunks.
+    key
+        What else decides the bytes, see `nephrospot.unfinished.resumable`.
 
     Returns
     -------
-    dict with device, precision, tiles and foreground_percent by tissue.
+    dict with device, precision, core_px, tiles and windows by magnification, foreground_percent_of_tiles by tissue,
+    what it cost (seconds of wall time, cpu_seconds, forward_seconds of wall time inside the network, peak_mb), and
+    the same of each chunk under pieces.
 
     Raises
     ------
     InputError
-        When the network answers NaN (with the tile's place), or the slide can't be decoded.
+        When the network answers NaN (with the window's place), or the slide can't be decoded.
     """
-    device = choose_device()
-    dtype = choose_precision(precision, device)
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
-    method = method.to(device, dtype, memory_format=torch.channels_last).eval()
-    batch_size = batch_size or (1 if device.type == "cpu" else 16)
-    foreground: dict[str, float] = {}
-    with whole(output) as temporary:
-        store = zarr.open_group(str(temporary), mode="w")
+    engine = Engine(method, precision, batch_size, threads)
+    schemes = schemes or {m: make_scheme("nephrospot", grids[m].window_px, grids[m].halo_px) for m in groups}
+    chunks = {m: list_chunks(grids[m], schemes[m], tiles[tiles["magnification"] == m]) for m in sorted(groups)}
+    mine = take_part([chunk for listed in chunks.values() for chunk in listed], *part)
+    state = repr((key, engine.describe, part, *(sorted(table.items()) for table in (groups, grids, schemes))))
+    with resumable(output, state) as work:
+        store = zarr.open_group(str(work.folder), mode="a")
         for magnification, readings in sorted(groups.items()):
-            grid = grids[magnification]
-            chosen = _order_by_shard(tiles[tiles["magnification"] == magnification])
-            array = _create_bitmask(store, grid, readings)
-            counts = np.zeros(len(readings), np.int64)
-            writer = _ShardWriter(array, grid, tissue)
-            bar = tqdm(
-                total=len(chosen), desc=f"{slide.path.name} {magnification:g}×", unit="tile",
-                file=sys.stderr, disable=not sys.stderr.isatty(),
-            )  # fmt: skip
-            for places, windows in _read_batches(slide, grid, chosen, batch_size):
-                for place, bits in zip(
-                    places, _predict_bits(method, windows, readings, grid, device, dtype, places), strict=True
-                ):
-                    counts += writer.put(place, bits, len(readings))
-                bar.update(len(places))
-            writer.flush()
-            bar.close()
-            area = max(1, len(chosen)) * grid.core_px**2
-            foreground |= {r.tissue: 100 * float(c) / area for r, c in zip(readings, counts, strict=True)}
-    return {
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
-        "precision": str(dtype).removeprefix("torch."),
-        "tiles": {f"{m:g}x": int((tiles["magnification"] == m).sum()) for m in groups},
-        "foreground_percent_of_tiles": foreground,
-    }
+            array = _create_bitmask(store, grids[magnification], schemes[magnification], readings)
+            waiting = [c for c in mine if c.grid.magnification == magnification and c.name not in work.done]
+            _predict_chunks(engine, slide, waiting, readings, _Writer(engine, array, tissue, work))
+        pieces = {chunk.name: work.done[chunk.name] for chunk in mine}
+    counts = {f"{m:g}x": int((tiles["magnification"] == m).sum()) for m in groups}
+    core_px = next(iter(grids.values())).core_px
+    # Linux tells the largest memory in kilobytes.
+    peak_mb = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    facts = engine.describe | {"tiles": counts, "core_px": core_px, "peak_mb": peak_mb, "pieces": pieces}
+    return facts | sum_up(pieces, counts, core_px)
 
 
-def _create_bitmask(store: zarr.Group, grid: Grid, readings: list[Reading]) -> zarr.Array:
-    array = store.create_array(
-        f"{grid.magnification:g}x",
+def _create_bitmask(store: zarr.Group, grid: Grid, scheme: Scheme, readings: list[Reading]) -> zarr.Array:
+    name, side = f"{grid.magnification:g}x", chunk_cells(scheme, grid) * grid.core_px
+    if name in store:  # left by a process that was stopped
+        return store[name]
+    return store.create_array(
+        name,
         shape=(grid.height_px, grid.width_px),
         dtype="uint8",
-        chunks=(grid.core_px, grid.core_px),
-        shards=(grid.core_px * SHARD_TILES, grid.core_px * SHARD_TILES),
+        chunks=(side, side),
         fill_value=0,
         compressors=zarr.codecs.ZstdCodec(level=3),
+        attributes={"mpp": grid.mpp, "tissues": [reading.tissue for reading in readings]},
     )
-    array.attrs.update({"mpp": grid.mpp, "tissues": [reading.tissue for reading in readings]})
-    return array
 
 
-def _order_by_shard(tiles: pd.DataFrame) -> list[tuple[int, int]]:
-    """(column, row) of each tile, shard by shard, so that one shard's buffer is enough."""
-    places = list(zip(tiles["column"].astype(int), tiles["row"].astype(int), strict=True))
-    return sorted(places, key=lambda place: (place[1] // SHARD_TILES, place[0] // SHARD_TILES, place[1], place[0]))
+def _predict_chunks(
+    engine: Engine, slide: Slide, chunks: list[Chunk], readings: list[Reading], writer: _Writer
+) -> None:
+    """Compute and write chunk by chunk; batches go on across their borders."""
+    bar = tqdm(
+        total=sum(len(chunk.windows) for chunk in chunks), desc=f"{slide.path.name} {readings[0].magnification:g}×",
+        unit="window", file=sys.stderr, disable=not sys.stderr.isatty(),
+    )  # fmt: skip
+    current, answer = None, None
+    for batch, windows in _read_batches(slide, chunks, engine):
+        margins = engine.answer(windows, readings, batch[0][0].scheme.halo_px)
+        for (chunk, x, y), margin in zip(batch, margins, strict=True):
+            if chunk is not current:
+                if current is not None:
+                    writer.write(current, answer)
+                current, answer = chunk, ChunkAnswer(chunk.side_px, len(readings), chunk.scheme, engine.device)
+            answer.put((x, y), x - chunk.left_px, y - chunk.top_px, margin)
+        bar.update(len(batch))
+    if current is not None:
+        writer.write(current, answer)
+    bar.close()
 
 
 def _read_batches(
-    slide: Slide, grid: Grid, places: list[tuple[int, int]], batch_size: int
-) -> Iterator[tuple[list[tuple[int, int]], np.ndarray]]:
-    """Windows in order, decoded ahead by one thread (OpenSlide lets go of the interpreter)."""
+    slide: Slide, chunks: list[Chunk], engine: Engine
+) -> Iterator[tuple[list[tuple[Chunk, int, int]], np.ndarray]]:
+    """Windows in order, decoded ahead by other threads (the decoders let go of the interpreter)."""
 
-    def read(place: tuple[int, int]) -> np.ndarray:
-        return slide.read_window(*grid.window_corner(*place), grid.scale, grid.window_px, grid.window_px)
+    def read(item: tuple[Chunk, int, int]) -> np.ndarray:
+        chunk, x, y = item
+        grid, scheme = chunk.grid, chunk.scheme
+        corner = (x - scheme.halo_px) * grid.scale, (y - scheme.halo_px) * grid.scale
+        return slide.read_window(*corner, grid.scale, scheme.window_px, scheme.window_px)
 
-    with ThreadPoolExecutor(1) as reader:
-        waiting = iter(places)
-        ahead = [(place, reader.submit(read, place)) for place in islice(waiting, 2 * batch_size)]
+    items = iter([(chunk, x, y) for chunk in chunks for x, y in chunk.windows])
+    with ThreadPoolExecutor(engine.readers) as pool:
+        ahead = [(item, pool.submit(read, item)) for item in islice(items, 2 * engine.batch_size)]
         while ahead:
-            batch, ahead = ahead[:batch_size], ahead[batch_size:]
+            batch, ahead = ahead[: engine.batch_size], ahead[engine.batch_size :]
             windows = np.stack([future.result() for _, future in batch])
-            ahead += [(place, reader.submit(read, place)) for place in islice(waiting, len(batch))]
-            yield [place for place, _ in batch], windows
+            ahead += [
+                (item, pool.submit(read, item)) for item in islice(items, max(0, 2 * engine.batch_size - len(ahead)))
+            ]
+            yield [item for item, _ in batch], windows
 
 
-@torch.inference_mode()
-def _predict_bits(
-    method: Method,
-    windows: np.ndarray,
-    readings: list[Reading],
-    grid: Grid,
-    device: torch.device,
-    dtype: torch.dtype,
-    places: list[tuple[int, int]],
-) -> np.ndarray:
-    """uint8 (N, core, core): one bit a reading, from uint8 windows (N, H, W, 3)."""
-    images = torch.from_numpy(windows).to(device).permute(0, 3, 1, 2).to(dtype).div_(255)
-    images = images.contiguous(memory_format=torch.channels_last)
-    ids = [(tissue_id(reading.tissue), scale_id(reading.scale_code)) for reading in readings]
-    margins = method.margins(images, ids)
-    core = slice(grid.halo_px, grid.window_px - grid.halo_px)
-    margins = margins[:, :, core, core]
-    finite = torch.isfinite(margins).flatten(1).all(dim=1)
-    if not bool(finite.all()):
-        column, row = places[int((~finite).nonzero()[0])]
-        x_px, y_px = grid.core_corner(column, row)
-        raise InputError(
-            f"the network answered NaN on the tile at x {x_px:.0f}, y {y_px:.0f} ({grid.magnification:g}×); "
-            "the weights are broken or bfloat16 overflowed: check the weights, or set segmentation → precision to fp32."
+class _Writer:
+    """Writes a chunk once and whole, and notes what it holds and what it cost."""
+
+    def __init__(self, engine: Engine, array: zarr.Array, tissue: np.ndarray, work: Unfinished) -> None:
+        self.engine, self.array, self.tissue, self.work = engine, array, tissue, work
+        self.last = self._clock()
+
+    def write(self, chunk: Chunk, answer: ChunkAnswer) -> None:
+        bits, broken = answer.finish()
+        if broken:
+            x, y = (position * chunk.grid.scale for position in broken[0])
+            raise InputError(
+                f"the network answered NaN on the tile at x {x:.0f}, y {y:.0f} ({chunk.grid.magnification:g}×); "
+                "the weights are broken or bfloat16 overflowed: check the weights, or set segmentation → precision "
+                "to fp32."
+            )
+        _clear_glass(bits, chunk, self.tissue)
+        bottom, right = (
+            min(at + chunk.side_px, size)
+            for at, size in zip((chunk.top_px, chunk.left_px), self.array.shape, strict=True)
         )
-    weights = torch.tensor([1 << bit for bit in range(len(readings))], device=device, dtype=torch.uint8)
-    return ((margins > 0).to(torch.uint8) * weights.view(1, -1, 1, 1)).sum(dim=1, dtype=torch.uint8).cpu().numpy()
+        bits = bits[: bottom - chunk.top_px, : right - chunk.left_px]
+        self.array[chunk.top_px : bottom, chunk.left_px : right] = bits
+        counts, values = np.bincount(bits.ravel(), minlength=256), np.arange(256)
+        foreground = {
+            tissue: int(counts[values & (1 << bit) > 0].sum()) for bit, tissue in enumerate(self.array.attrs["tissues"])
+        }
+        facts = {"windows": len(chunk.windows), "foreground_px": foreground}
+        now = self._clock()
+        spent, self.last = now - self.last, now
+        facts |= dict(zip(COSTS, spent.round(4).tolist(), strict=True))
+        file = self.work.folder / self.array.basename / f"c/{chunk.row}/{chunk.column}"
+        self.work.add(chunk.name, facts, file)
+
+    def _clock(self) -> np.ndarray:
+        return np.array([time.perf_counter(), time.process_time(), self.engine.forward_seconds])
 
 
-class _ShardWriter:
-    """Collects cores and writes each shard once and whole: partial writes to a shard can lose data."""
-
-    def __init__(self, array: zarr.Array, grid: Grid, tissue: np.ndarray) -> None:
-        self.array, self.core_px, self.tissue = array, grid.core_px, tissue
-        self.tissue_px = grid.mpp / TISSUE_MPP  # pixels of the tissue mask per pixel of the grid
-        self.side = grid.core_px * SHARD_TILES
-        self.shard: tuple[int, int] | None = None
-        self.buffer = np.zeros((self.side, self.side), np.uint8)
-
-    def put(self, place: tuple[int, int], bits: np.ndarray, n_bits: int) -> np.ndarray:
-        """Keep one core; returns the foreground pixels of each bit inside the slide."""
-        column, row = place
-        bits = bits * self._on_tissue(column, row)
-        shard = (column // SHARD_TILES, row // SHARD_TILES)
-        if shard != self.shard:
-            self.flush()
-            self.shard = shard
-        top, left = (row % SHARD_TILES) * self.core_px, (column % SHARD_TILES) * self.core_px
-        self.buffer[top : top + self.core_px, left : left + self.core_px] = bits
-        inside = bits[: self.array.shape[0] - row * self.core_px, : self.array.shape[1] - column * self.core_px]
-        return np.array([np.count_nonzero(inside & (1 << bit)) for bit in range(n_bits)])
-
-    def _on_tissue(self, column: int, row: int) -> np.ndarray:
-        indices = [
-            np.minimum(((at * self.core_px + np.arange(self.core_px) + 0.5) * self.tissue_px).astype(int), size - 1)
-            for at, size in zip((row, column), self.tissue.shape, strict=True)
-        ]
-        return self.tissue[np.ix_(*indices)].astype(np.uint8)
-
-    def flush(self) -> None:
-        """Write the shard at hand, if any."""
-        if self.shard is None:
-            return
-        column, row = self.shard
-        top, left = row * self.side, column * self.side
-        bottom, right = min(top + self.side, self.array.shape[0]), min(left + self.side, self.array.shape[1])
-        self.array[top:bottom, left:right] = self.buffer[: bottom - top, : right - left]
-        self.buffer[:] = 0
-        self.shard = None
+def _clear_glass(bits: np.ndarray, chunk: Chunk, tissue: np.ndarray) -> None:
+    """Set to background, in place, what isn't asked for and what isn't on tissue."""
+    core, ratio = chunk.grid.core_px, chunk.grid.mpp / TISSUE_MPP
+    rows, columns = (
+        np.minimum(((at + np.arange(chunk.side_px) + 0.5) * ratio).astype(int), size - 1)
+        for at, size in zip((chunk.top_px, chunk.left_px), tissue.shape, strict=True)
+    )
+    for row, column in np.ndindex(*chunk.cells.shape):
+        cell = np.s_[row * core : (row + 1) * core, column * core : (column + 1) * core]
+        if not chunk.cells[row, column]:
+            bits[cell] = 0
+            continue
+        r, c = rows[cell[0]], columns[cell[1]]
+        under = tissue[r[0] : r[-1] + 1, c[0] : c[-1] + 1]
+        if not under.all():
+            bits[cell] *= under[np.ix_(r - r[0], c - c[0])]

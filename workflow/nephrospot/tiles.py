@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -122,6 +123,11 @@ def tile_slide(tissue: np.ndarray, manifest: dict, magnifications: list[float], 
             "segmentation → max_upsampling, read at a lower magnification, or leave the slide out."
         )
     return pd.concat([list_tiles(make_grid(manifest, m, segmentation), tissue) for m in served], ignore_index=True)
+
+
+def read_tiles(path: str | Path) -> pd.DataFrame:
+    """The table that `tile_slide` made, from tiles.parquet."""
+    return pd.read_parquet(path)
 
 
 def make_grid(manifest: dict, magnification: float, segmentation: dict) -> Grid:

@@ -1,0 +1,195 @@
+"""The network's side of inference: windows in, answers out, on whatever device there is."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from nephrospot.errors import InputError
+from nephrospot.models import Method, scale_id, tissue_id
+from nephrospot.models.fast import quicken
+from nephrospot.readings import Reading
+from nephrospot.scheme import Scheme
+
+log = logging.getLogger(__name__)
+
+GPU_BATCH = 32
+GPU_READERS = 8
+
+
+def choose_device() -> torch.device:
+    """CUDA where there is some, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def choose_precision(precision: str, device: torch.device) -> torch.dtype:
+    """ "auto" is bfloat16 where the hardware multiplies it in tiles (CUDA, AMX) and float32 elsewhere."""
+    if precision == "auto":
+        fast = device.type == "cuda" or torch.cpu._is_amx_tile_supported()
+        precision = "bf16" if fast else "fp32"
+    return {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
+
+
+class Engine:
+    """A method on a device.
+
+    Parameters
+    ----------
+    method : with its weights
+    precision : "auto", "bf16" or "fp32"
+    batch_size : windows a pass; by default 1 on a CPU, where it is fastest, and 32 on a GPU
+    threads : threads that torch may use; by default as many as the process may run on
+
+    Attributes
+    ----------
+    readers : int
+        Threads that should decode windows for it.
+    forward_seconds : float
+        Wall time inside the network, on a GPU between its own clock's marks.
+    """
+
+    def __init__(
+        self, method: Method, precision: str = "auto", batch_size: int | None = None, threads: int | None = None
+    ) -> None:
+        self.device = choose_device()
+        self.dtype = choose_precision(precision, self.device)
+        cv2.setNumThreads(1)  # windows are resampled in the readers, which are threads already
+        torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+        method = method.to(self.device, self.dtype, memory_format=torch.channels_last).eval()
+        on_cpu = self.device.type == "cpu"
+        self.method = quicken(method) if on_cpu and self.dtype == torch.float32 else method
+        self.batch_size = batch_size or (1 if on_cpu else GPU_BATCH)
+        self.readers = 1 if on_cpu else GPU_READERS
+        self._seconds = 0.0
+        self._marks: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+
+    @property
+    def describe(self) -> dict[str, str]:
+        """device and precision, as predict.json says them; masks of another pair may differ by rounding."""
+        device = torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu"
+        return {"device": device, "precision": str(self.dtype).removeprefix("torch.")}
+
+    @property
+    def forward_seconds(self) -> float:
+        if self._marks:
+            torch.cuda.synchronize()
+            self._seconds += sum(begin.elapsed_time(end) for begin, end in self._marks) / 1000
+            self._marks.clear()
+        return self._seconds
+
+    @torch.inference_mode()
+    def answer(self, windows: np.ndarray, readings: list[Reading], halo_px: int) -> Tensor:
+        """Foreground minus background logit of each reading, without the halo.
+
+        Parameters
+        ----------
+        windows : uint8 (N, window, window, 3)
+
+        Returns
+        -------
+        float32 (N, readings, kept, kept) on the device
+
+        Raises
+        ------
+        InputError
+            When a single window doesn't fit into the GPU's memory.
+        """
+        try:
+            return self._pass(windows, readings, halo_px)
+        except torch.OutOfMemoryError as error:
+            n = len(windows)
+            if n == 1:
+                raise InputError(
+                    f"one window of {windows.shape[1]} px doesn't fit into the GPU's memory "
+                    f"({str(error).split('.')[0]}); use a GPU with more, or make segmentation → window_px smaller."
+                ) from error
+        # Outside the except clause, since the error holds on to the tensors of the failed pass.
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        half = -(-n // 2)
+        if half < self.batch_size:
+            log.warning("out of GPU memory with %d windows a pass; going on with %d.", n, half)
+            self.batch_size = half
+        return torch.cat([self.answer(part, readings, halo_px) for part in (windows[:half], windows[half:])])
+
+    def _pass(self, windows: np.ndarray, readings: list[Reading], halo_px: int) -> Tensor:
+        pixels = torch.from_numpy(windows)
+        if self.device.type == "cuda":
+            pixels = pixels.pin_memory().to(self.device, non_blocking=True)
+        # (N, H, W, 3) seen as (N, 3, H, W) is channels_last as it stands.
+        images = pixels.permute(0, 3, 1, 2).to(self.dtype).div_(255)
+        ids = [(tissue_id(reading.tissue), scale_id(reading.scale_code)) for reading in readings]
+        begin = self._mark()
+        margins = self.method.margins(images, ids, core=slice(halo_px, images.shape[-1] - halo_px))
+        self._mark(begin)
+        return margins
+
+    def _mark(self, begin=None):
+        if self.device.type == "cuda":
+            event = torch.cuda.Event(enable_timing=True)
+            event.record()
+            if begin is not None:
+                self._marks.append((begin, event))
+            return event
+        now = time.perf_counter()
+        if begin is not None:
+            self._seconds += now - begin
+        return now
+
+
+class ChunkAnswer:
+    """The answers of one chunk's windows, added up on the device until they are a mask.
+
+    Parameters
+    ----------
+    side_px : the chunk's side
+    n : number of readings
+    scheme : how windows are joined
+    """
+
+    def __init__(self, side_px: int, n: int, scheme: Scheme, device: torch.device) -> None:
+        self.scheme, self.n, self.side_px = scheme, n, side_px
+        self.bits = torch.zeros((side_px, side_px), dtype=torch.uint8, device=device)
+        self.values = torch.tensor([1 << bit for bit in range(n)], dtype=torch.uint8, device=device).view(n, 1, 1)
+        self.finite: list[tuple[tuple[int, int], Tensor]] = []
+        if not scheme.covers_once:
+            kind = torch.uint8 if scheme.min_votes else torch.float32
+            self.sums = torch.zeros((n, side_px, side_px), dtype=kind, device=device)
+            self.weights = torch.from_numpy(scheme.weights).to(device)
+
+    @torch.inference_mode()
+    def put(self, place: tuple[int, int], x: int, y: int, margins: Tensor) -> None:
+        """Add one window's margins, float32 (n, kept, kept), whose corner is at (x, y) of the chunk.
+
+        ``place`` is what the window is called when it turns out that its answer isn't finite.
+        """
+        kept = margins.shape[-1]
+        # A sum is finite where all its terms are; it is looked at once a chunk, so that the GPU needn't wait.
+        self.finite.append((place, torch.isfinite(margins.sum())))
+        top, left = max(y, 0), max(x, 0)
+        bottom, right = min(y + kept, self.side_px), min(x + kept, self.side_px)
+        inside = margins[:, top - y : bottom - y, left - x : right - x]
+        if self.scheme.covers_once:
+            bits = torch.where(inside > 0, self.values, 0).sum(dim=0, dtype=torch.uint8)
+            self.bits[top:bottom, left:right] = bits
+        elif self.scheme.min_votes:
+            self.sums[:, top:bottom, left:right] += inside > 0
+        else:
+            # Every pixel has the same windows in every reading, so the sign of the weighted sum is that of the mean.
+            self.sums[:, top:bottom, left:right] += inside * self.weights[top - y : bottom - y, left - x : right - x]
+
+    @torch.inference_mode()
+    def finish(self) -> tuple[np.ndarray, list[tuple[int, int]]]:
+        """The mask, uint8 (side, side) with one bit a reading, and the windows whose answer wasn't finite."""
+        if not self.scheme.covers_once:
+            yes = self.sums >= self.scheme.min_votes if self.scheme.min_votes else self.sums > 0
+            self.bits = torch.where(yes, self.values, 0).sum(dim=0, dtype=torch.uint8)
+        flags = torch.stack([flag for _, flag in self.finite]).cpu().tolist() if self.finite else []
+        broken = [place for (place, _), flag in zip(self.finite, flags, strict=True) if not flag]
+        return self.bits.cpu().numpy(), broken
