@@ -74,7 +74,7 @@ def inputs(root, tmp_path):
         "omni-seg": {"label": f"Omni {NASTY}", "network": "omni-seg", "weights": "w", "published": "Omni-Seg"},
         "tal": {"label": "TAL again", "network": "omni-seg", "weights": "w", "published": "TAL"},
     }
-    config["comparisons"] = COMPARISONS
+    config |= {"comparisons": COMPARISONS, "evaluation": {}}
     settings = read_settings(config)
     rng = np.random.default_rng(1)
     spots, scores, proportions, manifests, notes = {}, {}, {}, {}, {}

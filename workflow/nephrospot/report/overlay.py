@@ -16,7 +16,7 @@ import zarr
 from PIL import Image, ImageDraw
 
 from nephrospot.files import whole
-from nephrospot.omezarr import list_labels, open_masks
+from nephrospot.omezarr import list_labels, open_masks, read_metadata
 from nephrospot.report.lettering import INK, SMALL, load_font, paste_legend, put_label, put_scale_bar
 from nephrospot.slide import Slide
 
@@ -169,7 +169,7 @@ def read_mask(label: zarr.Group, x_um: float, y_um: float, mpp: float, width: in
     -------
     uint8 (height, width), 0 or 1; 0 beyond the label's edge.
     """
-    datasets = label.attrs["ome"]["multiscales"][0]["datasets"]
+    datasets = read_metadata(label)["multiscales"][0]["datasets"]
     scales = [_scale(dataset) for dataset in datasets]
     # Not coarser than √2 times what is wanted, so that outlines keep their shape; else the finest.
     index = max((i for i, scale in enumerate(scales) if scale <= mpp * 1.5), default=0)

@@ -14,6 +14,7 @@ from nephrospot.files import whole
 from nephrospot.report.answer import lay_out_table2, tell_answer, tell_simulation
 from nephrospot.report.evidence import check_with_nnls, join_comparison, show_comparison
 from nephrospot.report.pictures import embed_jpegs, list_pictures
+from nephrospot.report.segmentation import list_evaluation, list_objects
 from nephrospot.report.tables import (
     list_by_slide,
     list_certainty,
@@ -46,6 +47,8 @@ def write_report(
     predictions: Mapping[tuple[str, str], Mapping],
     weights: Mapping[str, Mapping],
     versions: Mapping[str, str],
+    evaluation: pd.DataFrame | None = None,
+    objects: Mapping[tuple[str, str], pd.DataFrame] | None = None,
     made_at: str | None = None,
 ) -> None:
     """Write ``report.html``; the same inputs give the same bytes.
@@ -71,11 +74,15 @@ def write_report(
     notes
         {slide: facts of `nephrospot.deconvolve.deconvolve_slide`}.
     predictions
-        {(slide, method): content of predict.json, from `nephrospot.infer.run_method`}.
+        {(slide, method): content of predict.json, from `nephrospot.predict.run_method`}.
     weights
         {method: {"path", "sha256", "card"}}.
     versions
         {program or package: version}.
+    evaluation
+        Content of evaluation.tsv; None where no method is the truth.
+    objects
+        {(slide, method): objects.parquet}.
     made_at
         Time to print, as text; left out where None, so that the bytes depend on the inputs alone.
     """
@@ -108,6 +115,10 @@ def write_report(
         "readings": settings["species"],
         "species": sorted({facts.get("species") for facts in manifests.values()} & set(settings["species"])),
         "predictions": predictions,
+        "truth": labels.get(settings["evaluation"]["truth"]),
+        "evaluation": list_evaluation(evaluation, labels),
+        "objects": list_objects(objects or {}, labels),
+        "smallest": settings["evaluation"]["min_area_um2"],
         "against_pathologist": [c for c in comparisons if c["reference"] == "pathologist"],
         "against_transcripts": [c for c in comparisons if c["reference"] != "pathologist"],
         "deconvolutions": list_deconvolutions(notes, tissues),
