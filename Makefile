@@ -1,9 +1,11 @@
 # make run    the demonstration: four simulated kidneys → results/report.html
 # make test   the tests
+# make bench  segmentation beside other tools (makes an environment of its own for them)
 # Both make their own environment in .venv first. PYTHON, VENV, CORES and ARGS can be set: make run CORES=8.
 
 PYTHON ?= python3
 VENV ?= .venv
+BENCH_VENV ?= .venv-bench
 CORES ?= all
 export OMP_WAIT_POLICY ?= PASSIVE
 export PATH := $(abspath $(VENV))/bin:$(PATH)
@@ -29,6 +31,18 @@ weights: $(VENV)/ready
 	mkdir -p workflow/weights/simulated
 	cp results/training/*.safetensors workflow/weights/simulated/
 
+# Ours beside TIAToolbox, MONAI and the official scheme, per CPU-second; ARGS=--full for the large slide.
+bench: $(VENV)/ready $(BENCH_VENV)/ready
+	mkdir -p results
+	python tests/benchmarks/bench.py --peers $(BENCH_VENV)/bin/python --table results/bench.tsv $(ARGS)
+
+# torch in the same resolve; TIAToolbox without its dependencies, since it forbids this torch.
+$(BENCH_VENV)/ready: envs/bench.txt
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --requirement envs/bench.txt
+	$(BENCH_VENV)/bin/python -m pip install --quiet --no-deps tiatoolbox==2.1.3 torchvision==0.28.0 timm==1.0.27
+	touch $@
+
 # One resolve for everything, with torch pinned, so that no second torch is fetched.
 $(VENV)/ready: pyproject.toml envs/constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nephrospot needs Python 3.11 or newer; run make with PYTHON=/path/to/python3.11")'
@@ -36,4 +50,4 @@ $(VENV)/ready: pyproject.toml envs/constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --constraint envs/constraints.txt --editable '.[rctd,slurm,test]'
 	touch $@
 
-.PHONY: run test check lint weights
+.PHONY: run test check lint weights bench
