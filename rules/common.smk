@@ -20,7 +20,7 @@ from nephrospot.fingerprint import code_version, files_version
 from nephrospot.job import collect_sentences
 from nephrospot.readings import STANDARD_MAGNIFICATIONS, expand_sweep, method_readings
 from nephrospot.settings import read_settings
-from nephrospot.sheet import read_sheet
+from nephrospot.sheet import read_sheet, require_slides
 
 STARTED = time.time()
 
@@ -28,6 +28,7 @@ try:
     settings = read_settings(config)
     DEMO = settings["demo"]["folder"]
     sheet = read_sheet(settings["sheet"], settings, generated=[DEMO], look_for_files=workflow.is_main_process)
+    require_slides(settings["evaluation"]["validation"], sheet, "evaluation.validation")
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -45,6 +46,8 @@ WITH_SCORES = list(included.index[included["scores"] != ""])
 DECONVOLVED = WITH_SPOTS if settings["deconvolution"]["reference"] else []
 METHODS = expand_sweep(settings["methods"], settings["segmentation"]["sweep"])
 NETWORKS = [name for name, method in METHODS.items() if method.get("network")]
+TRUTH = settings["evaluation"]["truth"]
+EVALUATED = [name for name in METHODS if name != TRUTH] if TRUTH else []
 DROP_INS = [name for name, method in METHODS.items() if method.get("masks")]
 
 
@@ -68,6 +71,11 @@ def column(name):
     return lambda wildcards: included.at[wildcards.slide, name]
 
 
+def visium_if_any(wildcards):
+    """Input function: a slide's Visium folder, or no input for a slide without."""
+    return included.at[wildcards.slide, "visium"] or []
+
+
 def sheet_row(*columns):
     """Params function: a slide's values in some columns."""
     return lambda wildcards: {name: included.at[wildcards.slide, name] for name in columns}
@@ -78,22 +86,42 @@ def weights(wildcards):
     return METHODS[wildcards.method]["weights"]
 
 
-def readings(wildcards, method=None):
+def readings_of(slide, method):
     """Tissue, magnification and scale code of each reading of a method on a slide's species."""
-    species = included.at[wildcards.slide, "species"]
-    return method_readings(METHODS[method or wildcards.method], settings["species"], species)
+    return method_readings(METHODS[method], settings["species"], included.at[slide, "species"])
+
+
+def readings(wildcards):
+    """Params function: the readings of one slide by one method."""
+    return readings_of(wildcards.slide, wildcards.method)
 
 
 def magnifications(wildcards):
     """What a slide is tiled at: every magnification that some method reads, and the usual ones, so that a method
     or a sweep that is added later finds its tiles there and nothing else runs again."""
-    read = {magnification for name in NETWORKS for _, magnification, _ in readings(wildcards, name)}
+    read = {magnification for name in NETWORKS for _, magnification, _ in readings_of(wildcards.slide, name)}
     return sorted(read | set(STANDARD_MAGNIFICATIONS))
 
 
 def windows(*keys):
     """Some of the keys under segmentation: a rule reruns for those that it uses, not for the others."""
     return {key: settings["segmentation"][key] for key in keys}
+
+
+def evaluation_keys(*keys):
+    """Some of the keys under evaluation, for the same reason."""
+    return {key: settings["evaluation"][key] for key in keys}
+
+
+def options_of(method):
+    """How a method reads a slide; a mode of its own goes before the cohort's."""
+    options = windows("window_px", "halo_px", "max_upsampling", "precision", "shifts", "blend", "mode")
+    return options | {"mode": METHODS[method].get("mode") or options["mode"]}
+
+
+def reading_options(wildcards):
+    """Params function: how one method reads a slide."""
+    return options_of(wildcards.method)
 
 
 def drop_in(wildcards):
@@ -109,7 +137,7 @@ def slide_finals():
         "<results>/{slide}/{method}/{file}",
         slide=SLIDES,
         method=METHODS,
-        file=["masks.ome.zarr", "overview.jpg", "regions.jpg"],
+        file=["masks.ome.zarr", "masks.geojson.gz", "objects.parquet", "overview.jpg", "regions.jpg"],
     )
     finals += expand("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=METHODS)
     finals += expand("<results>/{slide}/proportions.parquet", slide=DECONVOLVED)
@@ -119,6 +147,7 @@ def slide_finals():
 def cohort_finals():
     """What the cohort ends with."""
     names = ["check.txt", "correlations.parquet", "table2.tsv", "table2.html", "report.html"]
+    names += ["evaluation.parquet", "evaluation.tsv"] if EVALUATED else []
     return [f"{settings['results']}/{name}" for name in names]
 
 

@@ -45,6 +45,8 @@ rule write_report:
         overlays=expand(
             "<results>/{slide}/{method}/{file}.jpg", slide=SLIDES, method=METHODS, file=["overview", "regions"]
         ),
+        objects=expand("<results>/{slide}/{method}/objects.parquet", slide=SLIDES, method=METHODS),
+        evaluation="<results>/evaluation.tsv" if EVALUATED else [],
         predictions=expand("<results>/{slide}/{method}/predict.json", slide=SLIDES, method=NETWORKS),
         weights=sorted({METHODS[name]["weights"] for name in NETWORKS}),
     output:

@@ -23,7 +23,7 @@ rule find_tiles:
 
 
 rule predict_masks:
-    """One backbone pass for each tile and magnification, whatever the number of tissues."""
+    """One backbone pass for each window and magnification, whatever the number of tissues."""
     input:
         image=column("image"),
         manifest="<results>/{slide}/slide.json",
@@ -31,7 +31,7 @@ rule predict_masks:
         tissue="<results>/{slide}/tissue.png",
         weights=weights,
     output:
-        masks=temp(directory("<results>/{slide}/{method}/predicted.zarr")),
+        masks=directory("<results>/{slide}/{method}/predicted.zarr"),
         summary="<results>/{slide}/{method}/predict.json",
     log:
         "<logs>/predict_masks/{slide}.{method}.log",
@@ -47,10 +47,72 @@ rule predict_masks:
     params:
         network=lambda wildcards: METHODS[wildcards.method]["network"],
         readings=readings,
-        segmentation=windows("window_px", "halo_px", "max_upsampling", "precision"),
+        segmentation=reading_options,
         code=code("predict_masks"),
     script:
         "../scripts/predict_masks.py"
+
+
+# `snakemake predict_ahead`, then the usual command, which takes the work over: many small slides on one GPU, since Python,
+# torch and CUDA start once for all of them, or a large slide on several, since each process does a share of every slide.
+scattergather:
+    share=settings["segmentation"]["shares"],
+
+
+AHEAD_INPUT = {
+    "images": [included.at[slide, "image"] for slide in SLIDES],
+    "manifests": expand("<results>/{slide}/slide.json", slide=SLIDES),
+    "tiles": expand("<results>/{slide}/tiles.parquet", slide=SLIDES),
+    "tissues": expand("<results>/{slide}/tissue.png", slide=SLIDES),
+    "weights": [METHODS[method]["weights"] for method in NETWORKS],
+}
+AHEAD_PARAMS = {
+    "slides": SLIDES,
+    "networks": {method: METHODS[method]["network"] for method in NETWORKS},
+    "readings": {slide: {method: readings_of(slide, method) for method in NETWORKS} for slide in SLIDES},
+    "segmentation": {method: options_of(method) for method in NETWORKS},
+    "code": code("predict_masks"),
+}
+
+
+rule predict_share:
+    """A run of the chunks of every slide that isn't done yet, about as much work as each other share's."""
+    input:
+        **AHEAD_INPUT,
+    output:
+        summary="<results>/ahead/{scatteritem}.json",
+    log:
+        "<logs>/predict_share/{scatteritem}.log",
+    wildcard_constraints:
+        scatteritem="[0-9]+-of-[0-9]+",
+    conda:
+        "../envs/nephrospot.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        **AHEAD_PARAMS,
+        results=lambda wildcards, output: str(Path(output.summary).parents[1]),
+    script:
+        "../scripts/predict_share.py"
+
+
+rule predict_ahead:
+    """The shares of each slide joined into the files that one job would have written, byte by byte."""
+    input:
+        **AHEAD_INPUT,
+        shares=gather.share("<results>/ahead/{scatteritem}.json"),
+    output:
+        summary="<results>/ahead.json",
+    log:
+        "<logs>/predict_ahead.log",
+    conda:
+        "../envs/nephrospot.yaml"
+    params:
+        **AHEAD_PARAMS,
+        results=lambda wildcards, output: str(Path(output.summary).parent),
+    script:
+        "../scripts/predict_ahead.py"
 
 
 rule stitch_masks:
@@ -70,6 +132,7 @@ rule stitch_masks:
     params:
         tissues=settings["tissues"],
         stitch=settings["stitch"],
+        postprocess=settings["postprocess"],
         code=code("stitch_masks"),
     script:
         "../scripts/stitch_masks.py"
@@ -96,3 +159,21 @@ rule import_masks:
         code=code("import_masks"),
     script:
         "../scripts/import_masks.py"
+
+
+rule export_geojson:
+    """Outlines of every object, for QuPath."""
+    input:
+        manifest="<results>/{slide}/slide.json",
+        masks="<results>/{slide}/{method}/masks.ome.zarr",
+    output:
+        outlines="<results>/{slide}/{method}/masks.geojson.gz",
+    log:
+        "<logs>/export_geojson/{slide}.{method}.log",
+    conda:
+        "../envs/nephrospot.yaml"
+    params:
+        tissues=settings["tissues"],
+        code=code("export_geojson"),
+    script:
+        "../scripts/export_geojson.py"

@@ -1,4 +1,4 @@
-"""How much of each tissue lies under each Visium spot."""
+"""How much of each tissue lies under each Visium spot, and the single objects that spots fall on."""
 
 
 rule measure_spots:
@@ -19,3 +19,23 @@ rule measure_spots:
         code=code("measure_spots"),
     script:
         "../scripts/measure_spots.py"
+
+
+rule measure_objects:
+    """The single objects of some tissues, such as glomeruli, and the spots that they lie in."""
+    input:
+        masks="<results>/{slide}/{method}/masks.ome.zarr",
+        manifest="<results>/{slide}/slide.json",
+        visium=visium_if_any,
+    output:
+        table="<results>/{slide}/{method}/objects.parquet",
+    log:
+        "<logs>/measure_objects/{slide}.{method}.log",
+    conda:
+        "../envs/nephrospot.yaml"
+    params:
+        tissues=settings["objects"]["tissues"],
+        diameter_um=settings["spots"]["diameter_um"],
+        code=code("measure_objects"),
+    script:
+        "../scripts/measure_objects.py"

@@ -222,11 +222,9 @@ def test_a_slide_without_tissue(project):
     tifffile.imwrite(
         image, GLASS, photometric="rgb", tile=(256, 256), resolution=(20_000, 20_000), resolutionunit="CENTIMETER"
     )
-    printed = project.refuse(
-        "results/glass/omni-seg/predict.json", [project.row("glass", image="glass.tiff", visium="", scores="")], {
-            **project.config, "methods": {"omni-seg": project.config["methods"]["omni-seg"]}
-        }
-    )  # fmt: skip
+    config = project.config | {"methods": {"omni-seg": project.config["methods"]["omni-seg"]}, "evaluation": {}}
+    row = project.row("glass", image="glass.tiff", visium="", scores="")
+    printed = project.refuse("results/glass/omni-seg/predict.json", [row], config)
     expect(summary(printed), [("slide glass:", "no tissue was found", "lower segmentation → tissue")])
     assert [path.name for path in (project.folder / "results" / "glass").iterdir()] == ["slide.json"]
 

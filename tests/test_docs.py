@@ -9,9 +9,13 @@ import pandas as pd
 import pytest
 import zarr
 
+from nephrospot import choose
+from nephrospot.chunks import COSTS
 from nephrospot.correlate import COLUMNS, PAIR_COLUMNS
 from nephrospot.counts import judge_spots
 from nephrospot.deconvolve import proportions_table
+from nephrospot.evaluate import LONG_COLUMNS, POOLED_COLUMNS
+from nephrospot.objects import DTYPES
 from nephrospot.omezarr import create_plane, majority, write_multiscale
 from nephrospot.registration import Transform
 from nephrospot.settings import NAME, read_schema
@@ -118,6 +122,14 @@ class TestColumns:
         assert_named((name.replace("PT_", "{tissue}_") for name in spots), "spots.parquet")
         assert_named([CUT_REASON, OUTSIDE_REASON], "spots.parquet")
 
+    def test_objects(self):
+        assert_named(DTYPES, "objects.parquet")
+
+    def test_evaluation(self):
+        assert_named(LONG_COLUMNS, "evaluation.parquet")
+        assert_named(POOLED_COLUMNS, "evaluation.tsv")
+        assert_named(["method", "tissue", *choose.COLUMNS], "postprocessing.tsv")
+
     def test_proportions(self):
         spots = {"barcode": ["AAA-1"], "n_umi": [900.0], "n_genes": [400.0], "mt_percent": [10.0], "status": ["used"]}
         weights = pd.DataFrame({"SMC": [0.5]}, index=["AAA-1"])
@@ -153,8 +165,9 @@ class TestKeys:
         assert_named(dictionary_keys("mpp.py", "resolve_mpp"), "slide.json")
 
     def test_predict_json(self):
-        keys = dictionary_keys("infer.py", "run_method") | dictionary_keys("infer.py", "predict_slide")
-        assert_named(keys, "predict.json")
+        keys = dictionary_keys("predict.py", "_predict") | dictionary_keys("infer.py", "predict_slide")
+        keys |= dictionary_keys("chunks.py", "sum_up") | dictionary_keys("official.py", "predict_official")
+        assert_named((keys | set(COSTS)) - {"pieces"}, "predict.json")
 
     def test_deconvolution_json(self):
         keys = dictionary_keys("deconvolve.py", "deconvolve_slide") | dictionary_keys("rctd.py", "_rctd_facts")

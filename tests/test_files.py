@@ -137,5 +137,5 @@ class TestFingerprint:
 
     def test_the_real_scripts_know_their_modules(self, root):
         names = {p.stem for p in fingerprint._imports(root / "scripts/predict_masks.py")}
-        assert {"infer", "check", "job"} <= names
+        assert {"predict", "check", "job"} <= names
         assert nephrospot.__version__

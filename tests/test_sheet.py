@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from nephrospot.errors import InputError
 from nephrospot.settings import read_schema
-from nephrospot.sheet import read_sheet
+from nephrospot.sheet import read_sheet, require_slides
 
 SETTINGS = {"species": {"human": {}, "mouse": {}}}
 HEADER = ["slide", "image", "visium", "scores", "species", "stain", "mpp", "group",
@@ -178,3 +179,13 @@ def test_no_row_all_excluded_no_file_no_text():
     assert "folder" in refuse("outs")[0]
     path = write(line(group="µ"), encoding="latin-1")
     assert "line 2" in refuse(path)[0] and "UTF-8" in refuse(path)[0]
+
+
+def test_slides_that_a_key_names_must_be_in_the_sheet():
+    sheet = pd.DataFrame({"slide": ["K1", "K2", "K3"], "exclude": ["", "", "torn"]})
+    require_slides(["K1", "K2"], sheet, "evaluation.validation")
+    with pytest.raises(InputError) as caught:
+        require_slides(["K1", "K22", "K3"], sheet, "evaluation.validation")
+    unknown, excluded = str(caught.value).splitlines()
+    assert unknown.startswith("config, evaluation.validation: 'K22' isn't in the sheet; did you mean 'K2'")
+    assert excluded.startswith("config, evaluation.validation: K3 is excluded in the sheet")

@@ -77,7 +77,14 @@ def results(project):
     return project.folder / "results"
 
 
-COHORT = {"correlate_spots": 1, "write_table2": 1, "write_report": 1, "all": 1}
+TABLES = {"correlate_spots": 1, "write_table2": 1, "write_report": 1, "all": 1}
+COHORT = TABLES | {"write_evaluation": 1}
+
+
+def after_masks(slides, evaluated):
+    """What follows from new masks of so many slides and methods, all or some of which are compared with the truth."""
+    each = ("measure_spots", "measure_objects", "export_geojson", "draw_overlay")
+    return dict.fromkeys(each, slides) | {"evaluate_masks": evaluated}
 
 
 class TestFirstRun:
@@ -125,7 +132,7 @@ class TestFirstRun:
         assert summary["weights_sha256"] in page and "imulated" in page
 
     def test_nothing_temporary_is_left(self, results):
-        assert not [path for path in results.rglob("*") if ".tmp" in path.name or path.name == "predicted.zarr"]
+        assert not [path for path in results.rglob("*") if ".tmp" in path.name or "unfinished" in path.name]
 
 
 class TestRerun:
@@ -146,8 +153,8 @@ class TestRerun:
     def test_an_added_slide_runs_itself_and_the_tables(self, project):
         project.write_sheet("K1", "K4", "K7")
         own = dict.fromkeys(("simulate_slide", "check_slide", "find_tiles", "deconvolve_spots", "import_masks"), 1)
-        own |= {"predict_masks": 2, "stitch_masks": 2, "measure_spots": 3, "draw_overlay": 3, "check": 1}
-        assert project.planned() == own | COHORT
+        own |= {"predict_masks": 2, "stitch_masks": 2, "check": 1}
+        assert project.planned() == own | after_masks(3, 2) | COHORT
         project.write_sheet("K1", "K4")
 
     def test_rows_in_another_order_run_nothing_but_tables(self, project):
@@ -165,11 +172,14 @@ class TestRerun:
     @pytest.mark.parametrize(
         ("change", "expected"),
         [
-            ({"spots": {"diameter_um": 65}}, {"measure_spots": 6, **COHORT}),
-            ({"deconvolution": {"min_umi": 600}}, {"deconvolve_spots": 2, **COHORT}),
+            ({"spots": {"diameter_um": 65}}, {"measure_spots": 6, "measure_objects": 6, **TABLES}),
+            ({"deconvolution": {"min_umi": 600}}, {"deconvolve_spots": 2, **TABLES}),
+            ({"postprocess": {"CAP": {"min_area_um2": 900}}}, {"stitch_masks": 4, **after_masks(4, 4), **COHORT}),
+            ({"evaluation": {"iou": 0.6}}, {"evaluate_masks": 4, "write_evaluation": 1, "write_report": 1, "all": 1}),
+            ({"segmentation": {"shares": 4}}, {"write_report": 1, "all": 1}),
             ({"methods": {"omni-seg": {"label": "Another name"}}}, {"write_table2": 1, "write_report": 1, "all": 1}),
         ],
-        ids=["spot size", "spot filter", "label"],
+        ids=["spot size", "spot filter", "post-processing", "evaluation", "shares of work ahead", "label"],
     )
     def test_a_changed_parameter_runs_what_uses_it(self, project, change, expected):
         path = project.folder / "config/config.yaml"
@@ -190,8 +200,8 @@ class TestRerun:
             planned = project.planned()
         finally:
             path.write_text(before)
-        own = {"check": 1, "predict_masks": 2, "stitch_masks": 2, "measure_spots": 2, "draw_overlay": 2}
-        assert planned == own | COHORT
+        own = {"check": 1, "predict_masks": 2, "stitch_masks": 2}
+        assert planned == own | after_masks(2, 2) | COHORT
 
     def test_a_method_added_runs_itself_and_the_tables(self, project):
         path = project.folder / "config/config.yaml"
@@ -201,7 +211,7 @@ class TestRerun:
             planned = project.planned()
         finally:
             path.write_text(before)
-        assert planned == {"import_masks": 2, "measure_spots": 2, "draw_overlay": 2, **COHORT}
+        assert planned == {"import_masks": 2} | after_masks(2, 2) | COHORT
 
     def test_the_sweep_adds_its_methods_without_rerunning_the_others(self, project):
         path = project.folder / "config/config.yaml"
@@ -211,7 +221,7 @@ class TestRerun:
             planned = project.planned()
         finally:
             path.write_text(before)
-        assert planned == {"predict_masks": 8, "stitch_masks": 8, "measure_spots": 8, "draw_overlay": 8, **COHORT}
+        assert planned == {"predict_masks": 8, "stitch_masks": 8} | after_masks(8, 8) | COHORT
 
     def test_a_deleted_final_comes_back(self, project, results):
         overview = results / "K1/omni-seg/overview.jpg"
@@ -227,6 +237,34 @@ class TestRerun:
         told = project.run("-n", expect=1)
         assert "slides/gone.svs" in told and "Traceback" not in told
         project.write_sheet("K1", "K4")
+
+
+class TestAhead:
+    """Work done ahead by two processes, then taken over by the ordinary run."""
+
+    def test_it_ends_with_the_same_bytes_and_no_network_runs_again(self, project, results):
+        store = results / "K1/omni-seg/predicted.zarr"
+        before = {path.relative_to(store): path.read_bytes() for path in store.rglob("[0-9z]*") if path.is_file()}
+        assert len(before) > 4
+        shutil.rmtree(store)
+        (results / "K1/omni-seg/predict.json").unlink()
+        path = project.folder / "config/config.yaml"
+        kept = path.read_text()
+        project.configure({"segmentation": {"shares": 2}})
+        try:
+            told = project.run("predict_ahead", "--cores", "2")
+            assert "2-of-2" in told
+            ready = json.loads((results / "ahead.json").read_text())["ready"]
+            assert ready == ["results/K1/omni-seg/predicted.zarr"], "what is done isn't done again"
+            project.run("--cores", "2")
+        finally:
+            path.write_text(kept)
+        after = {path.relative_to(store): path.read_bytes() for path in store.rglob("[0-9z]*") if path.is_file()}
+        assert after == before
+        facts = json.loads((results / "K1/omni-seg/predict.json").read_text())
+        log = (results / "logs/predict_masks/K1.omni-seg.log").read_text()
+        assert float(re.search(r"done in ([\d.]+) s", log)[1]) < 0.5 * facts["seconds"], "taken over, not computed"
+        assert not list((results / "K1/omni-seg").glob(".predicted*")), "nothing is left behind"
 
 
 class TestTools:

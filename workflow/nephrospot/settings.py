@@ -11,6 +11,7 @@ import jsonschema
 import yaml
 
 from nephrospot.errors import InputError, Problems, did_you_mean
+from nephrospot.postprocess_rules import order_rules
 
 NAME = "config"
 
@@ -122,6 +123,7 @@ def _tell(error: jsonschema.ValidationError) -> list[str]:
         "minimum": f"give at least {limit}",
         "maximum": f"give at most {limit}",
         "exclusiveMinimum": f"give more than {limit}",
+        "exclusiveMaximum": f"give less than {limit}",
         "multipleOf": f"give a multiple of {limit}",
         "minLength": "give some text",
         "minProperties": "give at least one",
@@ -173,6 +175,10 @@ def _cross_check(settings: dict, problems: Problems) -> None:
         if comparison["reference"] != "pathologist":
             path = f"{NAME}, comparisons.{index}.reference: {comparison['reference']!r}"
             _check_deconvolved(comparison, settings, path, problems)
+    problems.catch(order_rules, settings["postprocess"], tissues)
+    if "CAP" in tissues or settings["objects"]["tissues"] != ["CAP"]:  # the default needn't be known
+        for index, tissue in enumerate(settings["objects"]["tissues"]):
+            know_tissue(tissue, f"objects.tissues.{index}")
     segmentation = settings["segmentation"]
     if 2 * segmentation["halo_px"] >= segmentation["window_px"]:
         problems.add(
@@ -180,6 +186,7 @@ def _cross_check(settings: dict, problems: Problems) -> None:
             f"{segmentation['window_px']} px; give less than {segmentation['window_px'] // 2}."
         )
     _check_methods(settings["methods"], know_tissue, problems)
+    _check_evaluation(settings["evaluation"], settings["methods"], know_tissue, problems)
 
 
 def _check_deconvolved(comparison: dict, settings: dict, begin: str, problems: Problems) -> None:
@@ -214,3 +221,22 @@ def _check_methods(methods: dict, know_tissue, problems: Problems) -> None:
         for species, readings in content.get("species_readings", {}).items():
             for tissue in readings:
                 know_tissue(tissue, f"{path}.species_readings.{species}.{tissue}")
+
+
+def _check_evaluation(evaluation: dict, methods: dict, know_tissue, problems: Problems) -> None:
+    truth, drop_ins = evaluation["truth"], [name for name, method in methods.items() if "masks" in method]
+    if not truth:
+        if evaluation["validation"]:
+            problems.add(f"{NAME}, evaluation.validation: slides to choose on need a truth; give evaluation.truth.")
+        return
+    if truth not in drop_ins:
+        remedy = did_you_mean(truth, drop_ins) if drop_ins else "add one with masks under methods."
+        problems.add(f"{NAME}, evaluation.truth: {truth!r} isn't a method with masks; {remedy}")
+    for index, tissue in enumerate(evaluation["tissues"]):
+        know_tissue(tissue, f"evaluation.tissues.{index}")
+    for tissue in evaluation["min_area_um2"]:
+        if tissue not in evaluation["tissues"]:
+            problems.add(
+                f"{NAME}, evaluation.min_area_um2.{tissue}: {tissue!r} isn't under evaluation.tissues; "
+                f"{did_you_mean(tissue, evaluation['tissues'])}"
+            )

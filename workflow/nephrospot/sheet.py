@@ -200,3 +200,21 @@ def _check_doubles(slides: list[str], name: str, problems: Problems) -> None:
         if slide and earlier != number:
             what = "the name stands in" if slide == slides[earlier - 1] else "differs in case alone from"
             problems.add(f"{name}, row {number} ({slide}): {what} row {earlier} too; give every slide its own name.")
+
+
+def require_slides(names: list[str], sheet: pd.DataFrame, key: str) -> None:
+    """Refuse slides that a key of the configuration names and the sheet hasn't, or has excluded.
+
+    Raises
+    ------
+    InputError
+        One sentence for each.
+    """
+    problems = Problems()
+    included = sheet.loc[sheet["exclude"] == "", "slide"].tolist()
+    for name in names:
+        if name in sheet["slide"].tolist() and name not in included:
+            problems.add(f"config, {key}: {name} is excluded in the sheet; take it out of one of them.")
+        elif name not in included:
+            problems.add(f"config, {key}: {name!r} isn't in the sheet; {did_you_mean(name, included)}")
+    problems.raise_if_any()
