@@ -9,9 +9,9 @@ import torch
 from scipy import ndimage
 
 from nephrospot.errors import InputError
+from nephrospot.models.loss import ring_weights, segmentation_loss
 from nephrospot.models.weights import load_weights
 from nephrospot.training.augment import augment
-from nephrospot.training.loss import ring_weights, segmentation_loss
 from nephrospot.training.patches import list_patches, read_patch, split_by_roi
 from nephrospot.training.simulated import write_patches
 from nephrospot.training.train import train_method, validate

@@ -1,7 +1,7 @@
 """What every segmentation method has in common: tissues, scale codes, and one way to be called.
 
 A method is a torch module. It is trained through ``forward`` (one tissue and one scale code for
-each image) and read through ``margins`` (all tissues of a magnification from one pass).
+each image) and ``loss``, and read through ``margins`` (all tissues of a magnification from one pass).
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+
+from nephrospot.models.loss import segmentation_loss
 
 # Order and codes of the official task and scale vectors (Omni-Seg, folder names of the training data).
 TISSUES = ("DT", "PT", "CAP", "TUFT", "VES", "PTC")
@@ -29,7 +31,8 @@ def scale_id(scale_code: int) -> int:
 class Method(nn.Module):
     """Base of all methods.
 
-    Subclasses define ``forward`` and, where one pass can serve several tissues, ``margins``.
+    Subclasses define ``forward``; where one pass can serve several tissues, ``margins``; where classes compete,
+    ``loss``.
     ``stride`` is the number that the image's height and width must be a multiple of.
     """
 
@@ -70,6 +73,10 @@ class Method(nn.Module):
             logits = self(images, *ids).float()
             margins.append((logits[:, 1] - logits[:, 0])[:, core, core])
         return torch.stack(margins, dim=1)
+
+    def loss(self, logits: Tensor, masks: Tensor) -> Tensor:
+        """What is minimised: logits (N, 2, H, W) against 0/1 masks (N, H, W) of the one labelled tissue; a scalar."""
+        return segmentation_loss(logits, masks)
 
     def check_size(self, images: Tensor) -> None:
         """Raise ValueError where height or width isn't a multiple of ``stride``."""

@@ -7,13 +7,12 @@ and capillaries, 4 for glomeruli.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nephrospot.models.method import TISSUES, Method
+from nephrospot.models.method import TISSUES
+from nephrospot.models.separate import Separate
 
 GLOMERULAR = ("CAP", "TUFT")
 
@@ -75,8 +74,8 @@ class UNet(nn.Module):
         return self.classify(x[:, :, rows, columns])
 
 
-class MultiUNet(Method):
-    """A `UNet` for each tissue; the scale code is ignored, since each network has one scale of its own.
+class MultiUNet(Separate):
+    """A `UNet` for each tissue.
 
     Parameters
     ----------
@@ -85,26 +84,7 @@ class MultiUNet(Method):
     """
 
     def __init__(self, width: int = 16) -> None:
-        super().__init__()
         if width % 4:
             raise ValueError(f"width is {width}; it must be a multiple of 4.")
+        super().__init__({t: UNet(max(4, width // 4) if t in GLOMERULAR else width) for t in TISSUES})
         self.width = width
-        self.networks = nn.ModuleDict(
-            {tissue: UNet(max(4, width // 4) if tissue in GLOMERULAR else width) for tissue in TISSUES}
-        )
-
-    def forward(self, images: Tensor, tissue_ids: Tensor, scale_ids: Tensor) -> Tensor:
-        """See `Method.forward`."""
-        self.check_size(images)
-        tissue_ids = torch.as_tensor(tissue_ids, device=images.device).long()
-        logits = images.new_empty((images.shape[0], 2, *images.shape[-2:]))
-        for index in tissue_ids.unique().tolist():
-            chosen = tissue_ids == index
-            logits[chosen] = self.networks[TISSUES[index]](images[chosen]).to(logits.dtype)
-        return logits
-
-    def margins(self, images: Tensor, readings: Sequence[tuple[int, int]], core: slice | None = None) -> Tensor:
-        """See `Method.margins`."""
-        self.check_size(images)
-        logits = [self.networks[TISSUES[tissue]](images, core).float() for tissue, _ in readings]
-        return torch.stack([both[:, 1] - both[:, 0] for both in logits], dim=1)

@@ -19,7 +19,6 @@ from nephrospot.files import write_json
 from nephrospot.models import SCALE_CODES, TISSUES, Method, build
 from nephrospot.models.weights import save_weights
 from nephrospot.training.augment import augment
-from nephrospot.training.loss import segmentation_loss
 from nephrospot.training.patches import list_patches, read_patch, split_by_roi
 
 BATCH = 4
@@ -77,7 +76,7 @@ def train_method(
         images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous().to(device)
         labels = torch.from_numpy(np.stack(masks)).to(device)
         ids = [torch.from_numpy(training.loc[chosen, c].to_numpy()).to(device) for c in ("tissue_id", "scale_id")]
-        loss = segmentation_loss(method(images, *ids).float(), labels)
+        loss = method.loss(method(images, *ids).float(), labels)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(method.parameters(), 5.0)
