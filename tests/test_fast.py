@@ -100,6 +100,33 @@ def test_pointwise_is_the_convolution(stride):
     assert far(fast(images), conv(images)) < 1e-5
 
 
+class Standardised(nn.Conv2d):
+    """A convolution that does something to its weights first, as some of timm's do."""
+
+    def forward(self, x):
+        return self._conv_forward(x, self.weight - self.weight.mean(dim=(1, 2, 3), keepdim=True), self.bias)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(
+    "conv",
+    [
+        nn.Conv2d(128, 128, 3, padding=1, groups=2),
+        nn.Conv2d(96, 96, 3, padding=1, groups=96),
+        nn.Conv2d(8, 24, 1, groups=4),
+        nn.Conv2d(96, 96, 3, padding=1, dilation=2),
+        nn.Conv2d(8, 24, 1, padding=1),
+        Standardised(8, 24, 1),
+        Standardised(96, 96, 3, padding=1),
+    ],
+    ids=str,
+)
+def test_convolutions_of_other_kinds_answer_as_they_did(conv):
+    """Grouped, dilated, padded, or with weights of their own making: encoders of other libraries have them."""
+    images = torch.randn(2, conv.in_channels, 8, 12)
+    assert far(quicken(nn.Sequential(conv))(images), conv(images)) < 1e-5
+
+
 @torch.inference_mode()
 @pytest.mark.parametrize("network", ["omni-seg", "multi-unet"])
 def test_shipped_weights_give_the_same_masks(root, network):

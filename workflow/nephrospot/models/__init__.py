@@ -5,14 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from nephrospot.errors import InputError, did_you_mean
+from nephrospot.models.deeplab import MultiDeepLab
+from nephrospot.models.kpis import FPNMiT, UNetPPResNeSt
+from nephrospot.models.med3d import Med3D
 from nephrospot.models.method import SCALE_CODES, TISSUES, Method, scale_id, tissue_id
+from nephrospot.models.multiclass import MultiClass
+from nephrospot.models.multikidney import MultiKidney
 from nephrospot.models.omniseg import OmniSeg
+from nephrospot.models.resunets import MultiResUNet
+from nephrospot.models.tal import TAL
 from nephrospot.models.unets import MultiUNet
 
 NETWORKS: dict[str, Callable[..., Method]] = {
     "omni-seg": lambda **options: OmniSeg(scale_aware=True, **options),
     "omni-seg-class": lambda **options: OmniSeg(scale_aware=False, **options),
     "multi-unet": MultiUNet,
+    "multi-deeplab": MultiDeepLab,
+    "multi-resunet": MultiResUNet,
+    "tal": TAL,
+    "med3d": Med3D,
+    "multi-class": MultiClass,
+    "multi-kidney": MultiKidney,
+    # The KPIs challenge paper's two, with the optional extra "kpis".
+    "kpis-fpn": FPNMiT,
+    "kpis-unetpp": UNetPPResNeSt,
 }
 
 __all__ = ["NETWORKS", "SCALE_CODES", "TISSUES", "Method", "build", "scale_id", "tissue_id"]
@@ -24,7 +40,7 @@ def build(network: str, **options) -> Method:
     Parameters
     ----------
     network
-        A key of ``NETWORKS``: "omni-seg" (scale-aware), "omni-seg-class" (class-aware), "multi-unet".
+        A key of ``NETWORKS``: "omni-seg" (scale-aware), "omni-seg-class" (class-aware), "multi-unet", …
     options
         ``width`` (channels of the first stage) makes a small version.
 

@@ -19,10 +19,13 @@ OUTPUT = [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -
 
 def choose_convolution(conv: nn.Conv2d) -> nn.Module:
     """The fastest form of a convolution, itself where there is none."""
-    if conv.kernel_size == (1, 1):
+    # Both forms mix all channels, and a subclass may do something to its weights or borders first.
+    if conv.groups > 1 or type(conv) is not nn.Conv2d:
+        return conv
+    if (conv.kernel_size, conv.padding) == ((1, 1), (0, 0)):
         return PointwiseConv(conv)
     many = conv.in_channels + conv.out_channels >= WINOGRAD_CHANNELS
-    plain = (conv.kernel_size, conv.stride, conv.padding) == ((3, 3), (1, 1), (1, 1))
+    plain = (conv.kernel_size, conv.stride, conv.padding, conv.dilation) == ((3, 3), (1, 1), (1, 1), (1, 1))
     return WinogradConv(conv) if many and plain else conv
 
 

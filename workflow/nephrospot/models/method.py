@@ -33,10 +33,12 @@ class Method(nn.Module):
 
     Subclasses define ``forward``; where one pass can serve several tissues, ``margins``; where classes compete,
     ``loss``.
-    ``stride`` is the number that the image's height and width must be a multiple of.
+    ``stride`` is the number that the image's height and width must be a multiple of; ``tissues`` are those that it
+    can be asked for.
     """
 
     stride = 16
+    tissues: tuple[str, ...] = TISSUES
 
     def forward(self, images: Tensor, tissue_ids: Tensor, scale_ids: Tensor) -> Tensor:
         """Logits of background and foreground.

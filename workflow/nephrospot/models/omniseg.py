@@ -165,7 +165,7 @@ class OmniSeg(Method):
         x = torch.baddbmm(b1.reshape(n, 1, -1), x, w1.flatten(1, 2).mT).relu_()
         x = torch.baddbmm(b2.reshape(n, 1, -1), x, w2).relu_()
         x = torch.baddbmm((b3[:, :, 1] - b3[:, :, 0]).reshape(n, 1, r), x, w3)
-        return x.mT.unflatten(2, (height, width))
+        return x.float().mT.unflatten(2, (height, width))  # autocast answers bfloat16
 
     @staticmethod
     def _split_head(parameters: Tensor) -> list[Tensor]:

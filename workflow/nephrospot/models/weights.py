@@ -34,7 +34,7 @@ def load_weights(network: str, path: str | Path) -> tuple[Method, dict]:
     Raises
     ------
     InputError
-        When the file is missing, unreadable, or of another architecture.
+        When the file is missing, unreadable, or of another architecture; or as `nephrospot.models.build`.
     """
     path = Path(path)
     if not path.is_file():
@@ -42,6 +42,8 @@ def load_weights(network: str, path: str | Path) -> tuple[Method, dict]:
     state, card = _read_safetensors(path) if path.suffix == ".safetensors" else (_read_checkpoint(path), {})
     try:
         method = build(network, **card.get("options", {}))
+    except InputError:
+        raise  # a sentence already, and also a ValueError
     except (TypeError, ValueError) as error:
         raise InputError(
             f"{path}: its card's options don't fit {network} ({error}); give weights of {network}."
