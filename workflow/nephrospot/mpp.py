@@ -13,6 +13,8 @@ from nephrospot.errors import InputError
 # Outside this range a resolution tag is an image editor's default (72 dpi = 353 µm), not a microscope's.
 PLAUSIBLE_MPP = (0.05, 20.0)
 MPP_TOLERANCE = 0.03
+# Of the KPIs challenge, whose organisers say 20× without µm.
+KPIS_MPP = 0.5
 
 
 def magnification_to_mpp(magnification: float) -> float:

@@ -1,1 +1,1 @@
-"""Training from partially labelled patches: `patches` → `augment` → `loss` → `train`."""
+"""Training from partially labelled patches: `patches` → `splits` → `pools` → `augment` → `train`, by a `recipe`."""

@@ -14,6 +14,7 @@ from nephrospot.mpp import magnification_to_mpp
 from nephrospot.simulate.anatomy import anatomy
 from nephrospot.simulate.render import render
 from nephrospot.simulate.tissue import Layout, lay_out
+from nephrospot.training.rois import write_roi
 
 PATCH_PX = 256
 # Scale code and folder word of each tissue, as in the published data.
@@ -32,15 +33,16 @@ class Patch:
     zoom: float
 
 
-def write_patches(root: str | Path, donors: int, patches_per_tissue: int, seed: int) -> None:
-    """Write ``root/{task}_{scale}_{word}/he/im_{donor}_{k}.png`` and masks.
+def write_patches(root: str | Path, rois: str | Path, donors: int, patches_per_tissue: int, seed: int) -> None:
+    """Write ``root/{task}_{scale}_{word}/he/im_{donor}_{k}.png`` and masks, and the whole fields to ``rois``.
 
     Each donor is a field of human-like cortex with sizes and stain of its own. Three patches in four are centred
     on the tissue, the fourth anywhere, so that the network also learns where there is none. Patches are drawn
-    at 0.6 to 1.2 times the nominal µm per pixel, since glomeruli and cells differ in size.
+    at 0.6 to 1.2 times the nominal µm per pixel, since glomeruli and cells differ in size. A donor has a wide field,
+    from which all tissues but capillaries come, and a fine one: ``rois/he/im_{donor}_0.png`` and ``_1.png``.
     """
     per_donor = -(-patches_per_tissue // donors)
-    with whole(root) as temporary:
+    with whole(root) as temporary, whole(rois) as regions:
         for donor in range(donors):
             rng = np.random.default_rng([seed, donor])
             fields: dict[tuple[float, float], tuple[Layout, np.ndarray]] = {}
@@ -48,6 +50,8 @@ def write_patches(root: str | Path, donors: int, patches_per_tissue: int, seed: 
                 size = FIELDS_UM[CODES[tissue]]
                 if size not in fields:
                     fields[size] = _draw_field(*size, rng, seed * 1000 + donor)
+                    name = f"im_{donor}_{len(fields) - 1}"
+                    write_roi(regions, "he", name, str(donor), fields[size][1], size[1])
                 layout, image = fields[size]
                 folder = f"{TISSUES.index(tissue)}_{scale_id(CODES[tissue])}_{WORDS[tissue]}"
                 _write_tissue(temporary / folder / "he", tissue, layout, image, donor, per_donor, rng)
