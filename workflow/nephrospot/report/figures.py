@@ -92,7 +92,7 @@ def draw_scatter(
             axis.set_visible(False)
         figure.supxlabel(x_label, fontsize=8)
         figure.supylabel(y_label, fontsize=8)
-        return _to_svg(figure, 110 if len(slides) > COLUMNS else 150)
+        return to_svg(figure, 110 if len(slides) > COLUMNS else 150)
 
 
 def _grid(n: int) -> tuple[int, int]:
@@ -104,7 +104,8 @@ def _tell_r(r: float) -> str:
     return f"r = {r:.2f}".replace("-", "−") if np.isfinite(r) else "r not defined"
 
 
-def _to_svg(figure: Figure, dpi: int) -> str:
+def to_svg(figure: Figure, dpi: int) -> str:
+    """A figure as SVG that a page can hold, the same bytes for the same figure."""
     buffer = io.StringIO()
     figure.savefig(
         buffer, format="svg", dpi=dpi, bbox_inches="tight", pad_inches=0.03, metadata={"Date": None, "Creator": None}

@@ -142,12 +142,13 @@ def write_report(
     figures = sum(len(part["source"]) for c in comparisons for kind in ("scatters", "maps") for part in c[kind])
     pictures, shrunk_px = embed_jpegs(list_pictures(overlays), MAX_BYTES - figures - 400_000)
     context |= {"overlays": _by_slide(overlays, pictures), "shrunk_px": shrunk_px}
-    page = _environment().get_template(PAGE).render(context)
+    page = make_environment().get_template(PAGE).render(context)
     with whole(output) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")
 
 
-def _environment() -> jinja2.Environment:
+def make_environment() -> jinja2.Environment:
+    """Where pages come from: every text from data is escaped, and a name that isn't given is an error."""
     return jinja2.Environment(
         loader=jinja2.PackageLoader("nephrospot.report", "templates"),
         autoescape=True,
