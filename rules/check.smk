@@ -39,7 +39,7 @@ rule check:
         manifests=expand("<results>/{slide}/slide.json", slide=SLIDES),
         scores=[included.at[slide, "scores"] for slide in WITH_SCORES],
         visium=[included.at[slide, "visium"] for slide in DECONVOLVED],
-        weights=sorted({METHODS[name]["weights"] for name in NETWORKS}),
+        weights=sorted(weights_of(*NETWORKS)),
         reference=settings["deconvolution"]["reference"] if DECONVOLVED else [],
         published=settings["published"],
     output:

@@ -16,11 +16,13 @@ shell.prefix(
 from snakemake.exceptions import WorkflowError
 
 from nephrospot.errors import InputError
+from nephrospot.files import list_paths
 from nephrospot.fingerprint import code_version, files_version
 from nephrospot.job import collect_sentences
 from nephrospot.readings import STANDARD_MAGNIFICATIONS, expand_sweep, method_readings
 from nephrospot.settings import read_settings
 from nephrospot.sheet import read_sheet, require_slides
+from nephrospot.training.runs import list_runs
 
 STARTED = time.time()
 
@@ -46,6 +48,13 @@ WITH_SCORES = list(included.index[included["scores"] != ""])
 DECONVOLVED = WITH_SPOTS if settings["deconvolution"]["reference"] else []
 METHODS = expand_sweep(settings["methods"], settings["segmentation"]["sweep"])
 NETWORKS = [name for name, method in METHODS.items() if method.get("network")]
+RUNS = list_runs(settings["training"])
+# Trainings that read the cohort's slides for Table III alone.
+ABLATION = {
+    name: run | {"weights": f"{settings['results']}/training/{name}.safetensors"}
+    for name, run in RUNS.items()
+    if run["table"] == "table3"
+}
 TRUTH = settings["evaluation"]["truth"]
 EVALUATED = [name for name in METHODS if name != TRUTH] if TRUTH else []
 DROP_INS = [name for name, method in METHODS.items() if method.get("masks")]
@@ -81,14 +90,24 @@ def sheet_row(*columns):
     return lambda wildcards: {name: included.at[wildcards.slide, name] for name in columns}
 
 
+def any_method(name):
+    """A method of the configuration, or one of the ablation."""
+    return METHODS[name] if name in METHODS else ABLATION[name]
+
+
+def weights_of(*names):
+    """The weights of some methods, each file once: a method has one, or one for each fold."""
+    return list(dict.fromkeys(path for name in names for path in list_paths(any_method(name)["weights"])))
+
+
 def weights(wildcards):
-    """The weights of a method."""
-    return METHODS[wildcards.method]["weights"]
+    """Input function: the weights of a method."""
+    return weights_of(wildcards.method)
 
 
 def readings_of(slide, method):
     """Tissue, magnification and scale code of each reading of a method on a slide's species."""
-    return method_readings(METHODS[method], settings["species"], included.at[slide, "species"])
+    return method_readings(any_method(method), settings["species"], included.at[slide, "species"])
 
 
 def readings(wildcards):
@@ -99,7 +118,9 @@ def readings(wildcards):
 def magnifications(wildcards):
     """What a slide is tiled at: every magnification that some method reads, and the usual ones, so that a method
     or a sweep that is added later finds its tiles there and nothing else runs again."""
-    read = {magnification for name in NETWORKS for _, magnification, _ in readings_of(wildcards.slide, name)}
+    read = {
+        magnification for name in [*NETWORKS, *ABLATION] for _, magnification, _ in readings_of(wildcards.slide, name)
+    }
     return sorted(read | set(STANDARD_MAGNIFICATIONS))
 
 
@@ -116,7 +137,8 @@ def evaluation_keys(*keys):
 def options_of(method):
     """How a method reads a slide; a mode of its own goes before the cohort's."""
     options = windows("window_px", "halo_px", "max_upsampling", "precision", "shifts", "blend", "mode")
-    return options | {"mode": METHODS[method].get("mode") or options["mode"]}
+    own = any_method(method)
+    return options | {"mode": own.get("mode") or options["mode"], "flips": own.get("flips", False)}
 
 
 def reading_options(wildcards):

@@ -48,7 +48,7 @@ rule write_report:
         objects=expand("<results>/{slide}/{method}/objects.parquet", slide=SLIDES, method=METHODS),
         evaluation="<results>/evaluation.tsv" if EVALUATED else [],
         predictions=expand("<results>/{slide}/{method}/predict.json", slide=SLIDES, method=NETWORKS),
-        weights=sorted({METHODS[name]["weights"] for name in NETWORKS}),
+        weights=sorted(weights_of(*NETWORKS)),
     output:
         page=report("<results>/report.html", caption="../workflow/report/report.rst", category="Report"),
     log:

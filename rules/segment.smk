@@ -38,14 +38,14 @@ rule predict_masks:
     benchmark:
         "<logs>/predict_masks/{slide}.{method}.benchmark.tsv"
     wildcard_constraints:
-        method=any_of(NETWORKS),
+        method=any_of([*NETWORKS, *ABLATION]),
     conda:
         "../envs/nephrospot.yaml"
     threads: 1
     resources:
         mem_mb=4000,
     params:
-        network=lambda wildcards: METHODS[wildcards.method]["network"],
+        network=lambda wildcards: any_method(wildcards.method)["network"],
         readings=readings,
         segmentation=reading_options,
         code=code("predict_masks"),
@@ -64,11 +64,12 @@ AHEAD_INPUT = {
     "manifests": expand("<results>/{slide}/slide.json", slide=SLIDES),
     "tiles": expand("<results>/{slide}/tiles.parquet", slide=SLIDES),
     "tissues": expand("<results>/{slide}/tissue.png", slide=SLIDES),
-    "weights": [METHODS[method]["weights"] for method in NETWORKS],
+    "weights": weights_of(*NETWORKS),
 }
 AHEAD_PARAMS = {
     "slides": SLIDES,
     "networks": {method: METHODS[method]["network"] for method in NETWORKS},
+    "weights": {method: weights_of(method) for method in NETWORKS},
     "readings": {slide: {method: readings_of(slide, method) for method in NETWORKS} for slide in SLIDES},
     "segmentation": {method: options_of(method) for method in NETWORKS},
     "code": code("predict_masks"),
@@ -126,7 +127,7 @@ rule stitch_masks:
     log:
         "<logs>/stitch_masks/{slide}.{method}.log",
     wildcard_constraints:
-        method=any_of(NETWORKS),
+        method=any_of([*NETWORKS, *ABLATION]),
     conda:
         "../envs/nephrospot.yaml"
     params:

@@ -1,32 +1,86 @@
-"""The demonstration's weights, trained on simulated human-like tissue: `snakemake train_demo`."""
+"""Patches → weights → Table I; the ablation on the slides → Table III; less data → Fig. 10: `snakemake train`, `table1`, `table3`, `fig10`,
+`fig8`, and all of it on a page: `training_page`."""
+
+
+include: "train_common.smk"
+
+
+wildcard_constraints:
+    run=any_of(RUNS),
 
 
 rule simulate_patches:
-    """Partially labelled patches of simulated human-like kidneys, in the layout of the published data."""
+    """Partially labelled patches of simulated human-like kidneys, in the layout of the published data, and their regions."""
     output:
         patches=directory("<results>/training/patches"),
+        rois=directory("<results>/training/rois"),
     log:
         "<logs>/simulate_patches.log",
     conda:
         "../envs/nephrospot.yaml"
     params:
-        training=settings["training"],
+        simulated=TRAINING["simulated"],
+        seed=TRAINING["seed"],
         code=code("simulate_patches"),
     script:
         "../scripts/simulate_patches.py"
 
 
-rule train_method:
-    """One network from scratch; the weights carry a card that says what they were trained on."""
+rule split_patches:
+    """Which patch is for training, validation, test: whole regions or patients."""
     input:
-        patches="<results>/training/patches",
+        patches=PATCHES,
     output:
-        weights="<results>/training/{network}.safetensors",
-        curve="<results>/training/{network}.json",
+        table="<results>/patches.parquet",
     log:
-        "<logs>/train_method/{network}.log",
-    wildcard_constraints:
-        network=any_of(settings["training"]["networks"]),
+        "<logs>/split_patches.log",
+    conda:
+        "../envs/nephrospot.yaml"
+    params:
+        side_px=TRAINING["side_px"],
+        split=TRAINING["split"],
+        seed=TRAINING["seed"],
+        code=code("split_patches"),
+    script:
+        "../scripts/split_patches.py"
+
+
+rule check_rates:
+    """Short runs at several learning rates, so that no method is compared at one that doesn't suit it."""
+    input:
+        patches="<results>/patches.parquet",
+        initial=initial_if_any,
+    output:
+        table="<results>/training/{run}.rates.tsv",
+    log:
+        "<logs>/check_rates/{run}.log",
+    conda:
+        "../envs/nephrospot.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        run=run_of("network", "options", "recipe"),
+        factors=TRAINING["rates"],
+        epochs=TRAINING["rate_epochs"],
+        seed=TRAINING["seed"],
+        code=code("check_rates"),
+    script:
+        "../scripts/check_rates.py"
+
+
+rule train_method:
+    """One training; the weights carry a card that says what they were trained on."""
+    input:
+        patches="<results>/patches.parquet",
+        rois=rois_if_any,
+        rates=rates_if_any,
+        initial=initial_if_any,
+    output:
+        weights="<results>/training/{run}.safetensors",
+        curve="<results>/training/{run}.json",
+    log:
+        "<logs>/train_method/{run}.log",
     conda:
         "../envs/nephrospot.yaml"
     # One thread: the sums, and so the weights, are then the same on any number of cores.
@@ -34,14 +88,207 @@ rule train_method:
     resources:
         mem_mb=4000,
     params:
-        recipe=lambda wildcards: settings["training"]["networks"][wildcards.network],
-        seed=settings["training"]["seed"],
+        run=run_of("network", "options", "recipe", "semi", "fraction"),
+        data=DATA,
+        by=TRAINING["split"]["by"],
+        seed=TRAINING["seed"],
         code=code("train_method"),
     script:
         "../scripts/train_method.py"
 
 
-rule train_demo:
-    """All of the demonstration's weights; `make weights` copies them to workflow/weights/simulated."""
+rule measure_patches:
+    """Every patch of the test part by one training: Dice and distances, in two conventions."""
     input:
-        expand("<results>/training/{network}.safetensors", network=settings["training"]["networks"]),
+        patches="<results>/patches.parquet",
+        weights="<results>/training/{run}.safetensors",
+    output:
+        table="<results>/training/{run}.parquet",
+    log:
+        "<logs>/measure_patches/{run}.log",
+    conda:
+        "../envs/nephrospot.yaml"
+    params:
+        network=lambda wildcards: RUNS[wildcards.run]["network"],
+        code=code("measure_patches"),
+    script:
+        "../scripts/measure_patches.py"
+
+
+rule write_table1:
+    """Table I: foreground Dice and distances of every method and tissue, and the published convention beside them."""
+    input:
+        tables=expand("<results>/training/{run}.parquet", run=TABLE1),
+        published="config/published_table1.tsv",
+    output:
+        long="<results>/table1.parquet",
+        tsv="<results>/table1.tsv",
+        html="<results>/table1.html",
+    log:
+        "<logs>/write_table1.log",
+    conda:
+        "../envs/nephrospot.yaml"
+    params:
+        methods={name: {key: RUNS[name][key] for key in ("label", "published")} for name in TABLE1},
+        seed=TRAINING["seed"],
+        code=code("write_table1"),
+    script:
+        "../scripts/write_table1.py"
+
+
+rule count_costs:
+    """Parameters and multiply–accumulates of every method (MIDL paper, Fig. 4)."""
+    output:
+        table="<results>/costs.tsv",
+    log:
+        "<logs>/count_costs.log",
+    conda:
+        "../envs/nephrospot.yaml"
+    params:
+        methods={name: {key: RUNS[name][key] for key in ("network", "options")} for name in TABLE1},
+        code=code("count_costs"),
+    script:
+        "../scripts/count_costs.py"
+
+
+# The ablation's networks read the cohort's slides as the other methods do, for tables of their own.
+use rule correlate_spots as correlate_ablation with:
+    input:
+        checked="<results>/check.txt",
+        spots=expand("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=ABLATION),
+        proportions=expand("<results>/{slide}/proportions.parquet", slide=DECONVOLVED),
+        scores=[included.at[slide, "scores"] for slide in WITH_SCORES if slide in WITH_SPOTS],
+    output:
+        table="<results>/ablation.parquet",
+    log:
+        "<logs>/correlate_ablation.log",
+    params:
+        methods=list(ABLATION),
+
+
+rule write_table3:
+    """Table III: what the scale-aware controller, matching selection and consistency give."""
+    input:
+        correlations="<results>/ablation.parquet",
+        published="config/published_table3.tsv",
+    output:
+        tsv="<results>/table3.tsv",
+        html="<results>/table3.html",
+    log:
+        "<logs>/write_table3.log",
+    conda:
+        "../envs/nephrospot.yaml"
+    params:
+        methods=ABLATION,
+        code=code("write_table3"),
+    script:
+        "../scripts/write_table3.py"
+
+
+rule draw_fractions:
+    """Foreground Dice on the test part against the share of the regions (journal, Fig. 10)."""
+    input:
+        tables=expand("<results>/training/{run}.parquet", run=[*FRACTIONS, *TRAINING["fractions"]["methods"]]),
+    output:
+        table="<results>/fig10.tsv",
+        figure="<results>/fig10.svg",
+    log:
+        "<logs>/draw_fractions.log",
+    conda:
+        "../envs/nephrospot.yaml"
+    params:
+        runs={
+            name: {key: RUNS[name][key] for key in ("label", "share")}
+            for name in [*FRACTIONS, *TRAINING["fractions"]["methods"]]
+        },
+        seed=TRAINING["seed"],
+        code=code("draw_fractions"),
+    script:
+        "../scripts/draw_fractions.py"
+
+
+rule draw_codes:
+    """What Omni-Seg answers for every tissue and scale code on one test patch (journal, Fig. 8)."""
+    input:
+        patches="<results>/patches.parquet",
+        weights=f"<results>/training/{OMNI_SEG}.safetensors" if OMNI_SEG else [],
+    output:
+        figure="<results>/fig8.svg",
+    log:
+        "<logs>/draw_codes.log",
+    conda:
+        "../envs/nephrospot.yaml"
+    params:
+        network=RUNS[OMNI_SEG]["network"] if OMNI_SEG else "",
+        simulated=SIMULATED,
+        code=code("draw_codes"),
+    script:
+        "../scripts/draw_codes.py"
+
+
+rule write_training_page:
+    """results/training.html: patches, Table I, learning rates and curves, costs, and what of Table III, Figs. 8 and 10 is asked for."""
+    input:
+        patches="<results>/patches.parquet",
+        table1="<results>/table1.tsv",
+        costs="<results>/costs.tsv",
+        curves=expand("<results>/training/{run}.json", run=RUNS),
+        rates=expand("<results>/training/{run}.rates.tsv", run=RATED),
+        table3="<results>/table3.tsv" if ABLATION else [],
+        fig10="<results>/fig10.svg" if FRACTIONS else [],
+        fig8="<results>/fig8.svg" if OMNI_SEG else [],
+    output:
+        page="<results>/training.html",
+    log:
+        "<logs>/write_training_page.log",
+    conda:
+        "../envs/nephrospot.yaml"
+    params:
+        labels={name: run["label"] for name, run in RUNS.items()},
+        curves=list(RUNS),
+        rates=RATED,
+        data=DATA,
+        simulated=SIMULATED,
+        by=TRAINING["split"]["by"],
+        code=code("write_training_page") + files_version(LIBRARY / "nephrospot/report/templates"),
+    script:
+        "../scripts/write_training_page.py"
+
+
+rule train:
+    """The weights of every method; `make weights` copies them to workflow/weights/simulated."""
+    input:
+        expand("<results>/training/{run}.safetensors", run=TABLE1),
+
+
+rule table1:
+    """Table I and what each method costs."""
+    input:
+        "<results>/table1.tsv",
+        "<results>/table1.html",
+        "<results>/costs.tsv",
+
+
+rule table3:
+    """Table III."""
+    input:
+        "<results>/table3.tsv",
+        "<results>/table3.html",
+
+
+rule fig10:
+    """The curve of data fractions."""
+    input:
+        "<results>/fig10.svg",
+
+
+rule fig8:
+    """One patch under every code."""
+    input:
+        "<results>/fig8.svg",
+
+
+rule training_page:
+    """The page about training."""
+    input:
+        "<results>/training.html",

@@ -9,7 +9,6 @@ with job(snakemake):
     given, p = snakemake.input, snakemake.params
     manifests = [read_slide_manifest(path) for path in given.manifests]
     files = zip(p.slides, given.images, manifests, given.tiles, given.tissues, strict=True)
-    weights = dict(zip(p.networks, given.weights, strict=True))
-    tasks = list_tasks(files, p.networks, weights, p.readings, p.segmentation, p.code, p.results)
+    tasks = list_tasks(files, p.networks, p.weights, p.readings, p.segmentation, p.code, p.results)
     i, n = map(int, snakemake.wildcards.scatteritem.split("-of-"))
     write_json(snakemake.output.summary, run_share(tasks, i, n, snakemake.threads))

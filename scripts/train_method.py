@@ -1,11 +1,13 @@
-"""One network from patches → weights with their card."""
+"""One training → weights with their card, and the learning curve."""
+
+import pandas as pd
 
 from nephrospot.job import job
-from nephrospot.training.train import train_method
+from nephrospot.training.start import train_run
 
 with job(snakemake):
-    train_method(
-        snakemake.wildcards.network, patches_root=snakemake.input.patches, output=snakemake.output.weights,
-        curve=snakemake.output.curve, seed=snakemake.params.seed, threads=snakemake.threads,
-        data="simulated human-like kidney tissue (snakemake train_demo)", **snakemake.params.recipe,
+    p, given = snakemake.params, snakemake.input
+    train_run(
+        p.run, pd.read_parquet(given.patches), given.rois, given.rates, given.initial, snakemake.output.weights,
+        snakemake.output.curve, p.seed, p.by, p.data, snakemake.threads,
     )  # fmt: skip

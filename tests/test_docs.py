@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import zarr
 
-from nephrospot import choose
+from nephrospot import agree, choose, cost, table1, table3
 from nephrospot.chunks import COSTS
 from nephrospot.correlate import COLUMNS, PAIR_COLUMNS
 from nephrospot.counts import judge_spots
@@ -18,17 +18,23 @@ from nephrospot.evaluate import LONG_COLUMNS, POOLED_COLUMNS
 from nephrospot.objects import DTYPES
 from nephrospot.omezarr import create_plane, majority, write_multiscale
 from nephrospot.registration import Transform
+from nephrospot.report import fractions
 from nephrospot.settings import NAME, read_schema
 from nephrospot.simulate.cohort import write_slide
 from nephrospot.spots import CUT_REASON, OUTSIDE_REASON, measure_spots
 from nephrospot.table2 import make_table2
 from nephrospot.tiles import Grid, list_tiles
+from nephrospot.training import layouts
+from nephrospot.training.runs import PARTS
 from nephrospot.visium import VisiumGrid
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "workflow/nephrospot"
 OUTPUTS = (ROOT / "docs/outputs.md").read_text(encoding="utf-8")
 TROUBLES = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
+ROW = {"method": "m", "tissue": "PT", "reference": "rctd", "level": "pooled"}
+POOLED = pd.DataFrame([dict.fromkeys(COLUMNS, 0) | ROW])
+UNPUBLISHED = pd.DataFrame(columns=["method", "tissue", "reference", "r_x100", "note"])
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -42,7 +48,7 @@ def section(title):
 def assert_named(names, title):
     """Every name stands in code marks in the section."""
     text, names = section(title), list(names)
-    assert names, f"no name was found in the code to look for in {title!r}"
+    assert names, f"no name was found in the code for {title!r}"
     lacking = [name for name in names if f"`{name}`" not in text]
     assert not lacking, f"outputs.md, section {title!r}, doesn't name {lacking}"
 
@@ -58,7 +64,7 @@ def dictionary_keys(module, function):
 def rules():
     """{rule: text of its output, log and benchmark} of every rule."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "rules").glob("*.smk")))
-    parts = re.split(r"^rule (\w+):\n", text, flags=re.MULTILINE)[1:]
+    parts = re.split(r"^(?:rule|use rule \w+ as) (\w+)(?: with)?:\n", text, flags=re.MULTILINE)[1:]
     wanted = re.compile(r"^    (?:output|log|benchmark):\n((?:^ {8}.*\n)+)", re.MULTILINE)
     return {name: "".join(wanted.findall(body)) for name, body in zip(parts[::2], parts[1::2], strict=True)}
 
@@ -147,10 +153,17 @@ class TestColumns:
         assert not lacking, f"troubleshooting.md doesn't explain {lacking}"
 
     def test_table2(self):
-        row = dict.fromkeys(COLUMNS, 0) | {"method": "m", "tissue": "PT", "reference": "rctd", "level": "pooled"}
-        names = ["method", "tissue", "reference", "r_x100", "note"]
-        table = make_table2(pd.DataFrame([row]), {"m": {}}, pd.DataFrame(columns=names))
+        table = make_table2(POOLED, {"m": {}}, UNPUBLISHED)
         assert_named((name.replace("PT rctd", "{tissue} {reference}") for name in table), "table2.tsv")
+
+    def test_training(self):
+        assert_named([*layouts.COLUMNS, "split", *PARTS], "Patches and their split")
+        assert_named([*table1.LONG_COLUMNS, *agree.METRICS, *agree.METRICS["ours"], *agree.STATUSES], "Table I")
+        assert_named(["block", "label", *table1.SUMMARY_COLUMNS, "published", table1.AVERAGE], "Table I")
+        assert_named([*cost.COLUMNS, cost.ALL], "costs.tsv")
+        assert_named(fractions.COLUMNS, "fig10.tsv")
+        table = table3.make_table3(POOLED, {"m": {"published": "none"}}, UNPUBLISHED)
+        assert_named((name for name in table if ": " not in name), "table3.tsv")
 
     def test_truth(self):
         named = re.findall(r"``([^`\n]*\{[^`\n]+)``", write_slide.__doc__)
@@ -161,8 +174,8 @@ class TestColumns:
 class TestKeys:
     def test_slide_json(self):
         keys = dictionary_keys("check.py", "check_slide") | dictionary_keys("registration.py", "compare_images")
+        keys |= dictionary_keys("mpp.py", "resolve_mpp")
         assert_named(keys | {"slide", "image", "visium", "species"}, "slide.json")
-        assert_named(dictionary_keys("mpp.py", "resolve_mpp"), "slide.json")
 
     def test_predict_json(self):
         keys = dictionary_keys("predict.py", "_predict") | dictionary_keys("infer.py", "predict_slide")
@@ -174,7 +187,8 @@ class TestKeys:
         assert_named((keys - {"tissues"}) | {"r_rctd_nnls"}, "deconvolution.json")
 
     def test_card_and_curve(self):
-        assert_named(dictionary_keys("training/train.py", "train_method"), "Weights")
+        for module, function in (("train", "train_method"), ("train", "_run_epoch"), ("rates", "check_learning_rates")):
+            assert_named(dictionary_keys(f"training/{module}.py", function), "Weights")
 
     def test_merged_label(self):
         tree = ast.parse((LIBRARY / "models/method.py").read_text(encoding="utf-8"))
@@ -207,8 +221,8 @@ class TestSchemas:
             for path, part in parts.items()
             if "description" not in part and part.get("$ref", "").rsplit("/", 1)[-1] not in described
         ]
-        bare = [path for path in bare if not path.endswith("species_readings")]  # its keys say where it is used
-        assert not bare, f"no description: {bare}"
+        # A method's species_readings: its keys say where it is used.
+        assert all(path.endswith("species_readings") for path in bare), f"no description: {bare}"
 
     def test_the_sheet_itself_tells_every_column(self):
         comments = [line for line in (ROOT / "config/slides.tsv").read_text().splitlines() if line.startswith("#")]

@@ -1,6 +1,7 @@
 """Outputs are whole or absent; jobs end in sentences; a rule reruns when its code changes and only then."""
 
 import errno
+import hashlib
 import logging
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ import pytest
 import nephrospot
 from nephrospot import fingerprint
 from nephrospot.errors import InputError, Problems, did_you_mean
-from nephrospot.files import read_json, sha256, whole, write_json
+from nephrospot.files import list_paths, read_json, sha256, whole, write_json
 from nephrospot.job import collect_sentences, job
 
 
@@ -51,6 +52,15 @@ class TestWhole:
         write_json(tmp_path / "a.json", {"n": np.int64(3), "x": float("nan"), "list": (np.float32(0.5), "µ")})
         assert read_json(tmp_path / "a.json") == {"n": 3, "x": None, "list": [0.5, "µ"]}
         assert len(sha256(tmp_path / "a.json")) == 64
+
+    def test_hashes_of_several_files(self, tmp_path):
+        a, b = tmp_path / "a", tmp_path / "b"
+        a.write_bytes(b"one")
+        b.write_bytes(b"two")
+        assert sha256(a) == sha256(str(a)) == sha256([a]) == hashlib.sha256(b"one").hexdigest()
+        lines = b"\n".join(hashlib.sha256(content).hexdigest().encode() for content in (b"one", b"two"))
+        assert sha256([a, b]) == hashlib.sha256(lines).hexdigest() != sha256([b, a]), "the order counts"
+        assert list_paths(a) == list_paths(str(a)) == list_paths([a]) == [str(a)] and list_paths([]) == []
 
 
 class TestErrors:

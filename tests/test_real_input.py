@@ -9,6 +9,8 @@ import yaml
 
 from test_workflow import Project, merge
 
+pytestmark = pytest.mark.real
+
 REAL = ("--configfile", "config/real_input.yaml")
 
 

@@ -39,7 +39,7 @@ def test_defaults_are_filled_in_and_the_input_is_left_alone(config):
     assert config == before
     assert settings["spots"] == {"diameter_um": 55}
     assert settings["segmentation"]["tissue"]["min_saturation"] == 20
-    assert settings["methods"]["net"]["ceiling"] is False
+    assert settings["methods"]["net"]["ceiling"] is settings["methods"]["net"]["flips"] is False
     assert settings["tissues"]["CAP"]["cell_types"] == []
     assert settings["deconvolution"]["max_mt_percent"] == 50
     assert read_settings(settings) == settings, "settings are a configuration, too"
@@ -119,6 +119,13 @@ MISTAKES = [
     ("methods/mine/network", "omni-seg", "methods.mine", "keep masks, or"),
     ("methods/net", {"label": "x", "network": "omni-seg"}, "methods.net.weights", "missing"),
     ("methods/net", {"label": "x"}, "methods.net.network", "or masks"),
+    ("methods/net/weights", 5, "methods.net.weights", "give text or a list"),
+    ("methods/net/weights", "", "methods.net.weights", "some text"),
+    ("methods/net/weights", [], "methods.net.weights", "at least one"),
+    ("methods/net/weights", ["a", "b", "a"], "methods.net.weights", "the repeated one"),
+    ("methods/net/weights", ["a", 5], "methods.net.weights.1", "give text"),
+    ("methods/net/flips", "x", "methods.net.flips", "true or false"),
+    ("methods/mine/flips", True, "methods.mine.flips", "there is no network"),
     ("segmentation", {"mode": "kpi"}, "segmentation.mode", "did you mean 'kpis'"),
     ("methods/net/mode", "official", "methods.net.mode", "omniseg-official"),
     ("segmentation", {"shifts": 3}, "segmentation.shifts", "1, 2, 4"),
@@ -190,6 +197,9 @@ def test_files_are_looked_for_with_their_keys(config, tmp_path, monkeypatch):
     (tmp_path / "w.safetensors").rmdir()
     (tmp_path / "w.safetensors").touch()
     look_for_files(settings, ["B1"])
+    config["methods"]["net"]["weights"] = ["w.safetensors", "w2.safetensors"]
+    with pytest.raises(InputError, match=r"^config, methods\.net\.weights\.1: 'w2.safetensors' doesn't exist"):
+        look_for_files(read_settings(config), ["B1"])
 
 
 @pytest.mark.parametrize("config", [None, [], "text"])

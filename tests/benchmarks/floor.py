@@ -16,9 +16,8 @@ import imagecodecs
 import numpy as np
 import torch
 from slide import draw_labels, paint
-from torch.utils.flop_counter import FlopCounterMode
 
-from nephrospot.models import TISSUES, build
+from nephrospot.cost import build_shapes, count_macs
 from nephrospot.mpp import magnification_to_mpp
 
 MAGNIFICATIONS = (5.0, 10.0, 20.0, 40.0)
@@ -31,14 +30,9 @@ PASSES = {
 }
 
 
-@torch.inference_mode()
-def count_macs(network: str, tissues: list[str], window_px: int = 512) -> float:
-    """Multiply-adds of one pass for some tissues, a pixel of the window."""
-    method = build(network).eval()
-    readings = [(TISSUES.index(tissue), 1) for tissue in tissues]
-    with FlopCounterMode(display=False) as counter:
-        method.margins(torch.zeros(1, 3, window_px, window_px), readings)
-    return counter.get_total_flops() / 2 / window_px**2
+def count_pixel_macs(network: str, tissues: tuple[str, ...], window_px: int = 512) -> float:
+    """Multiply–accumulates of one pass for some tissues, a pixel of the window."""
+    return count_macs(build_shapes(network), tissues, window_px) / window_px**2
 
 
 def pixels_per_mm2(magnification: float) -> float:
@@ -87,7 +81,7 @@ def main() -> None:
     ]
     for network, groups in PASSES.items():
         for tissues in groups:
-            macs = count_macs(network, list(tissues))
+            macs = count_pixel_macs(network, list(tissues))
             for magnification in MAGNIFICATIONS:
                 pixels = pixels_per_mm2(magnification)
                 lines.append(

@@ -12,7 +12,7 @@ import pandas as pd
 
 from nephrospot import __version__
 from nephrospot.correlate import join_spots
-from nephrospot.files import read_json, sha256
+from nephrospot.files import list_paths, read_json, sha256
 from nephrospot.models.weights import read_card
 from nephrospot.scores import read_scores
 from nephrospot.visium import read_positions
@@ -93,7 +93,7 @@ def gather_report(results: str | Path, settings: dict, sheet: pd.DataFrame) -> d
         for slide, path in existing("slide.json", list(included.index)).items()
     }
     weights = {
-        name: {"path": method["weights"], "sha256": sha256(method["weights"]), "card": read_card(method["weights"])}
+        name: describe_weights(list_paths(method["weights"]))
         for name, method in methods.items()
         if method.get("weights")
     }
@@ -122,6 +122,13 @@ def gather_report(results: str | Path, settings: dict, sheet: pd.DataFrame) -> d
     }
 
 
+def describe_weights(paths: list[str]) -> dict:
+    """Path, SHA-256 and card of a method's weights; of folds, the cards are under folds, as in predict.json."""
+    cards = [read_card(path) for path in paths]
+    card = cards[0] if len(cards) == 1 else {"folds": cards}
+    return {"path": ", ".join(paths), "sha256": sha256(paths), "card": card}
+
+
 def _count_scored(scores: pd.DataFrame | None) -> int:
     return 0 if scores is None else int(scores.drop(columns="barcode").notna().any(axis=1).sum())
 
@@ -130,6 +137,7 @@ def list_versions() -> dict[str, str]:
     """Versions of nephrospot, Python, and the packages that numbers depend on."""
     names = ("torch", "openslide-python", "tifffile", "opencv-python-headless", "numpy", "scipy", "pandas", "zarr")
     names += ("scanpy", "squidpy", "anndata", "rctd-py", "snakemake")
+    names += ("torchvision", "timm", "segmentation-models-pytorch")  # the optional extra "kpis"
     versions = {"nephrospot": __version__, "python": platform.python_version()}
     for name in names:
         with contextlib.suppress(metadata.PackageNotFoundError):

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -82,13 +82,21 @@ def write_parquet(path: str | Path, frame: pd.DataFrame) -> None:
         frame.to_parquet(temporary, index=False)
 
 
-def sha256(path: str | Path) -> str:
-    """Hex SHA-256 of a file, read in blocks."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+def list_paths(paths: str | Path | Iterable[str | Path]) -> list[str]:
+    """One path, or several, as a list of texts."""
+    return [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+
+
+def sha256(paths: str | Path | Iterable[str | Path]) -> str:
+    """Hex SHA-256 of a file, read in blocks; of several files that of their own hex digests, a line each, in order."""
+    digests = []
+    for path in list_paths(paths):
+        digest = hashlib.sha256()
+        with Path(path).open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        digests.append(digest.hexdigest())
+    return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def _plain(value):

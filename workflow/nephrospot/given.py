@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nephrospot.errors import Problems
+from nephrospot.files import list_paths
 from nephrospot.settings import NAME
 from nephrospot.sheet import is_below
 
@@ -43,8 +44,9 @@ def look_for_files(settings: dict, slides: Iterable[str], generated: Iterable[st
     if reference := settings["deconvolution"]["reference"]:
         look(reference, "deconvolution.reference", "the single-cell reference", folder_allowed=True)
     for name, method in settings["methods"].items():
-        if weights := method.get("weights"):
-            look(weights, f"methods.{name}.weights", "the network's weights")
+        weights, key = method.get("weights", []), f"methods.{name}.weights"
+        for index, path in enumerate(list_paths(weights)):
+            look(path, key if isinstance(weights, str) else f"{key}.{index}", "the network's weights")
         for slide in slides if "masks" in method else ():
             path, _, rest = method["masks"].replace("{slide}", slide).partition("{tissue}")
             folder = str(Path(path + "_").parent) if rest else path

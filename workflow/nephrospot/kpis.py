@@ -19,10 +19,10 @@ import numpy as np
 from nephrospot.components import find_components
 from nephrospot.errors import InputError
 from nephrospot.instances import BLOCK_PX, regrid
+from nephrospot.mpp import KPIS_MPP
 from nephrospot.omezarr import blocks
 from nephrospot.stitch import MaskSource
 
-KPIS_MPP = 0.5
 KPIS_IOU = 0.5
 MIN_OBJECT_PX = 20_000
 MAX_PX = 1_000_000_000

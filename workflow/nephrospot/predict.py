@@ -17,7 +17,7 @@ from pathlib import Path
 
 from nephrospot.chunks import COSTS, sum_up
 from nephrospot.errors import InputError
-from nephrospot.files import read_json, remove, sha256, whole, write_json
+from nephrospot.files import list_paths, read_json, remove, sha256, whole, write_json
 from nephrospot.readings import Reading, split_readable
 
 log = logging.getLogger(__name__)
@@ -32,9 +32,9 @@ class Task:
     image : the slide
     manifest : its slide.json
     tiles, tissue : its tiles.parquet and tissue.png
-    network, weights : of the method
+    network, weights : of the method; a file of weights, or one for each fold
     readings : tissue, magnification and scale code, one tuple a tissue
-    segmentation : the section of the configuration, with the method's own ``mode`` in it
+    segmentation : the section of the configuration, with the method's own ``mode`` and ``flips`` in it
     code : version of the code, so that unfinished work of another one isn't gone on with
     """
 
@@ -43,7 +43,7 @@ class Task:
     tiles: str
     tissue: str
     network: str
-    weights: str
+    weights: str | Sequence[str]
     readings: Sequence[tuple[str, float, int]]
     segmentation: dict
     code: str = ""
@@ -83,7 +83,7 @@ def run_method(task: Task, output: str | Path, summary: str | Path, threads: int
 def list_tasks(
     slides: Iterable[tuple[str, str, dict, str, str]],
     networks: dict[str, str],
-    weights: dict[str, str],
+    weights: dict[str, str | Sequence[str]],
     readings: dict[str, dict[str, list]],
     segmentation: dict[str, dict],
     code: str,
@@ -179,15 +179,15 @@ def join_stores(parts: list[Path], output: Path) -> None:
 def _predict(task: Task, output: str | Path, threads: int | None, part: tuple[int, int] = (1, 1)) -> dict:
     # Imported here, so that work which was done ahead is taken over without starting torch.
     from nephrospot.infer import predict_slide
-    from nephrospot.models.weights import load_weights
+    from nephrospot.models.ensemble import load_ensemble
     from nephrospot.official import predict_official
     from nephrospot.scheme import make_scheme
     from nephrospot.slide import open_slide
     from nephrospot.tiles import make_grid, read_tiles
     from nephrospot.tissue import read_tissue
 
-    method, card = load_weights(task.network, task.weights)
-    options, manifest = task.segmentation, task.manifest
+    options, manifest, weights = task.segmentation, task.manifest, list_paths(task.weights)
+    method, card = load_ensemble(task.network, weights, options["flips"])
     readings = [Reading(*reading) for reading in task.readings]
     groups, refused = split_readable(readings, manifest["mpp"], options["max_upsampling"])
     for tissue, reason in refused.items():
@@ -211,9 +211,9 @@ def _predict(task: Task, output: str | Path, threads: int | None, part: tuple[in
     return facts | {
         "refused": refused,
         "readings": {r.tissue: f"{r.magnification:g}x, code {r.scale_code}x" for rs in groups.values() for r in rs},
-        **{name: options[name] for name in ("mode", "window_px", "halo_px", "shifts", "blend")},
-        "weights": str(task.weights),
-        "weights_sha256": sha256(task.weights),
+        **{name: options[name] for name in ("mode", "window_px", "halo_px", "shifts", "blend", "flips")},
+        "weights": weights[0] if len(weights) == 1 else weights,
+        "weights_sha256": sha256(weights),
         "card": card,
         "key": task.key,
     }

@@ -9,7 +9,7 @@ import anndata as ad
 from nephrospot.deconvolve import prepare_reference, prepare_spots
 from nephrospot.errors import Problems, did_you_mean
 from nephrospot.models import TISSUES
-from nephrospot.models.weights import load_weights
+from nephrospot.models.ensemble import load_ensemble
 from nephrospot.rctd import find_program
 from nephrospot.readings import method_readings
 from nephrospot.settings import NAME
@@ -46,15 +46,35 @@ def _check_networks(settings: Mapping, species: set[str], problems: Problems) ->
         if "network" not in method:
             continue
         where, told = f"{NAME}, methods.{name}", Problems()
-        told.catch(load_weights, method["network"], method["weights"])
+        loaded = told.catch(load_ensemble, method["network"], method["weights"])
         for sentence in told.sentences:
             problems.add(f"{where}: correct network or weights – {sentence}")
+        known = loaded[0].tissues if loaded else TISSUES
         for kind in sorted(species):
             for tissue, _, _ in method_readings(method, settings["species"], kind):
                 if tissue not in TISSUES:
                     problems.add(
                         f"{where}: no network knows tissue {tissue!r} (under {kind}); {did_you_mean(tissue, TISSUES)}"
                     )
+                elif tissue not in known:
+                    problems.add(
+                        f"{where}: these weights of {method['network']} know {', '.join(known)} and not {tissue} "
+                        f"(under {kind}); give this method species_readings.{kind} without {tissue}, or weights that "
+                        "know it."
+                    )
+        if loaded:
+            _check_window(settings["segmentation"], method, loaded[0].stride, where, problems)
+
+
+def _check_window(segmentation: Mapping, method: Mapping, stride: int, where: str, problems: Problems) -> None:
+    window_px, mode = segmentation["window_px"], method.get("mode") or segmentation["mode"]
+    # The other modes have windows of their own, which suit every network.
+    if mode == "nephrospot" and window_px % stride:
+        below = window_px // stride * stride
+        problems.add(
+            f"{where}: {method['network']} needs windows of a multiple of {stride} px, and segmentation.window_px is "
+            f"{window_px}; give {below} or {below + stride}."
+        )
 
 
 def _check_reference(settings: Mapping, with_spots: list[dict], problems: Problems) -> list[str]:

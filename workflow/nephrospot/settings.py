@@ -12,6 +12,7 @@ import yaml
 
 from nephrospot.errors import InputError, Problems, did_you_mean
 from nephrospot.postprocess_rules import order_rules
+from nephrospot.training.runs import check_training
 
 NAME = "config"
 
@@ -187,6 +188,7 @@ def _cross_check(settings: dict, problems: Problems) -> None:
         )
     _check_methods(settings["methods"], know_tissue, problems)
     _check_evaluation(settings["evaluation"], settings["methods"], know_tissue, problems)
+    check_training(settings["training"], f"{NAME}, training", problems)
 
 
 def _check_deconvolved(comparison: dict, settings: dict, begin: str, problems: Problems) -> None:
@@ -218,6 +220,8 @@ def _check_methods(methods: dict, know_tissue, problems: Problems) -> None:
         elif "masks" not in content and len(trained) < 2:
             lacking = next((key for key in ("network", "weights") if key not in trained), "") if trained else "network"
             problems.add(f"{NAME}, {path}.{lacking}: the key is missing; give network and weights, or masks.")
+        if "masks" in content and content["flips"]:
+            problems.add(f"{NAME}, {path}.flips: there is no network to show flipped windows to; take the key out.")
         for species, readings in content.get("species_readings", {}).items():
             for tissue in readings:
                 know_tissue(tissue, f"{path}.species_readings.{species}.{tissue}")

@@ -1,0 +1,12 @@
+"""A source of patches → its table, with the part that each patch belongs to."""
+
+from nephrospot.files import write_parquet
+from nephrospot.job import job
+from nephrospot.training.patches import list_patches, split_patches
+
+with job(snakemake):
+    p = snakemake.params
+    patches = list_patches(snakemake.input.patches, p.side_px)
+    shares = {part: p.split[part] for part in ("training", "validation", "test")}
+    patches["split"] = split_patches(patches, shares, by=p.split["by"], seed=p.seed)
+    write_parquet(snakemake.output.table, patches.astype({"image": str, "mask": str}))
