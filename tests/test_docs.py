@@ -191,7 +191,7 @@ class TestKeys:
             assert_named(dictionary_keys(f"training/{module}.py", function), "Weights")
 
     def test_merged_label(self):
-        tree = ast.parse((LIBRARY / "models/method.py").read_text(encoding="utf-8"))
+        tree = ast.parse((LIBRARY / "tissue_codes.py").read_text(encoding="utf-8"))
         assigned = {ast.unparse(node.targets[0]): node.value for node in tree.body if isinstance(node, ast.Assign)}
         values = ", ".join(f"{n} {name}" for n, name in enumerate(ast.literal_eval(assigned["TISSUES"]), start=1))
         assert values in section("masks.ome.zarr"), f"outputs.md must give the merged label's values: {values}"

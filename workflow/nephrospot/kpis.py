@@ -21,7 +21,7 @@ from nephrospot.errors import InputError
 from nephrospot.instances import BLOCK_PX, regrid
 from nephrospot.mpp import KPIS_MPP
 from nephrospot.omezarr import blocks
-from nephrospot.stitch import MaskSource
+from nephrospot.sources import MaskSource
 
 KPIS_IOU = 0.5
 MIN_OBJECT_PX = 20_000

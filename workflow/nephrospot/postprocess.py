@@ -13,10 +13,10 @@ from collections.abc import Iterable
 import numpy as np
 
 from nephrospot.components import Components, find_components
-from nephrospot.models.method import TISSUES
 from nephrospot.omezarr import SHARD_PX
 from nephrospot.postprocess_rules import order_rules
 from nephrospot.sources import MaskSource, resample_mask
+from nephrospot.tissue_codes import TISSUES
 
 log = logging.getLogger(__name__)
 

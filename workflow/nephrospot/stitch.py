@@ -8,7 +8,6 @@ import numpy as np
 import zarr
 
 from nephrospot.files import whole
-from nephrospot.models.method import TISSUES
 from nephrospot.omezarr import (
     add_metadata,
     blocks,
@@ -22,6 +21,7 @@ from nephrospot.omezarr import (
 )
 from nephrospot.slide import Slide
 from nephrospot.sources import MaskSource, resample_mask
+from nephrospot.tissue_codes import TISSUES
 
 OVERVIEW_MPP = 4.0
 
