@@ -18,7 +18,7 @@ rule evaluate_masks:
         mem_mb=4000,
     params:
         # Not validation and candidates_um2: another choice of slides changes no slide's figures.
-        evaluation=evaluation_keys("tissues", "min_area_um2", "iou", "patch_um", "kpis_mpp"),
+        evaluation=evaluation_keys("tissues", "min_area_um2", "iou", "patch_um", "kpis_mpp", "unions"),
         code=code("evaluate_masks"),
     script:
         "../scripts/evaluate_masks.py"

@@ -101,7 +101,7 @@ rule measure_patches:
     """Every patch of the test part by one training: Dice and distances, in two conventions."""
     input:
         patches="<results>/patches.parquet",
-        weights="<results>/training/{run}.safetensors",
+        weights=lambda wildcards: weights_of(wildcards.run),
     output:
         table="<results>/training/{run}.parquet",
     log:
@@ -138,6 +138,9 @@ rule write_table1:
 
 rule count_costs:
     """Parameters and multiply–accumulates of every method (MIDL paper, Fig. 4)."""
+    input:
+        # Their card says how the network was built.
+        weights=[RUNS[name]["weights"] for name in TABLE1 if RUNS[name]["weights"]],
     output:
         table="<results>/costs.tsv",
     log:
@@ -145,7 +148,7 @@ rule count_costs:
     conda:
         "../envs/nephrospot.yaml"
     params:
-        methods={name: {key: RUNS[name][key] for key in ("network", "options")} for name in TABLE1},
+        methods={name: {key: RUNS[name][key] for key in ("network", "options", "weights")} for name in TABLE1},
         code=code("count_costs"),
     script:
         "../scripts/count_costs.py"
@@ -211,7 +214,7 @@ rule draw_codes:
     """What Omni-Seg answers for every tissue and scale code on one test patch (journal, Fig. 8)."""
     input:
         patches="<results>/patches.parquet",
-        weights=f"<results>/training/{OMNI_SEG}.safetensors" if OMNI_SEG else [],
+        weights=weights_of(OMNI_SEG) if OMNI_SEG else [],
     output:
         figure="<results>/fig8.svg",
     log:
@@ -232,7 +235,7 @@ rule write_training_page:
         patches="<results>/patches.parquet",
         table1="<results>/table1.tsv",
         costs="<results>/costs.tsv",
-        curves=expand("<results>/training/{run}.json", run=RUNS),
+        curves=expand("<results>/training/{run}.json", run=TRAINED),
         rates=expand("<results>/training/{run}.rates.tsv", run=RATED),
         table3="<results>/table3.tsv" if ABLATION else [],
         fig10="<results>/fig10.svg" if FRACTIONS else [],
@@ -245,7 +248,7 @@ rule write_training_page:
         "../envs/nephrospot.yaml"
     params:
         labels={name: run["label"] for name, run in RUNS.items()},
-        curves=list(RUNS),
+        curves=TRAINED,
         rates=RATED,
         data=DATA,
         simulated=SIMULATED,
@@ -258,7 +261,7 @@ rule write_training_page:
 rule train:
     """The weights of every method; `make weights` copies them to workflow/weights/simulated."""
     input:
-        expand("<results>/training/{run}.safetensors", run=TABLE1),
+        [weights_of(name) for name in TABLE1],
 
 
 rule table1:

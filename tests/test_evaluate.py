@@ -1,8 +1,11 @@
 """Masks against the truth: brute force, no dependence on blocks, and the KPIs paper's point."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -126,6 +129,25 @@ def test_a_tissue_without_a_mask_has_a_row_with_the_reason(tmp_path):
     frame = evaluate_slide(*paths, ["CAP", "TUFT"], {})
     assert frame["reason"].str.startswith(("the truth has no mask of CAP", "the method has no mask of TUFT")).all()
     assert frame["dice"].isna().all() and frame["tp_px"].isna().all()
+
+
+def test_a_truth_with_fewer_lines_is_held_against_the_parts_together(tmp_path):
+    truth, coarse = np.zeros((8, 8), bool), np.zeros((4, 4), bool)
+    truth[:4], coarse[0] = True, True
+    fine = np.zeros((8, 8), bool)
+    fine[2:4], fine[7] = True, True
+    expected = write_labels(tmp_path / "t", {"TUBULE": truth})
+    found = write_labels(tmp_path / "p", {"PT": fine})
+    add = write_labels(tmp_path / "q", {"DT": coarse}, 2.0)
+    shutil.copytree(add / "labels/DT", found / "labels/DT")
+    zarr.open_group(found)["labels"].attrs["ome"] = {"version": "0.5", "labels": ["PT", "DT"]}
+    options = {"unions": {"TUBULE": ["PT", "DT"]}}
+    row = evaluate_slide(found, expected, ["TUBULE"], {}, **options).iloc[0]
+    assert (row["tp_px"], row["fp_px"], row["fn_px"]) == (32, 8, 0)
+    alone = evaluate_slide(write_labels(tmp_path / "o", {"PT": fine}), expected, ["TUBULE"], {}, **options).iloc[0]
+    assert alone["reason"] == "the method has no mask of DT: it wasn't read"
+    own = evaluate_slide(expected, expected, ["TUBULE"], {}, **options).iloc[0]
+    assert own["dice"] == 1, "a mask of the tissue itself goes before its parts"
 
 
 def test_patches_without_truth_are_counted_and_not_scored(tmp_path):

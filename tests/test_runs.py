@@ -18,6 +18,7 @@ semi: {warm_up_epochs: 2, strategy: grid}
 methods:
   omni: {label: Omni-Seg, network: omni-seg, recipe: {learning_rate: 0.02}, semi: {strategy: matching}}
   unets: {label: U-Nets, network: multi-unet, initial: start.safetensors, published: U-Nets}
+  given: {label: Given, network: omni-seg-class, weights: theirs.pth}
 ablation:
   none: {label: neither, network: omni-seg-class}
   cr: {label: CR, network: omni-seg-class, semi: {}}
@@ -41,6 +42,7 @@ def test_every_training_has_a_name_and_a_table(runs):
     assert {name: run["table"] for name, run in runs.items()} == {
         "omni": "table1",
         "unets": "table1",
+        "given": "table1",
         "ablation-none": "table3",
         "ablation-cr": "table3",
         "ablation-sc": "table3",
@@ -67,6 +69,7 @@ def test_trainings_go_by_the_check_of_the_first_with_their_network(runs):
     assert {name: run["rates_of"] for name, run in runs.items()} == {
         "omni": "omni",
         "unets": "unets",
+        "given": "given",
         "ablation-none": "ablation-none",
         "ablation-cr": "ablation-none",
         "ablation-sc": "omni",
@@ -101,6 +104,12 @@ def refuse(config):
 REFUSED = {
     "another method's fraction": (("fractions", "methods"), ["omny"], "'omny' isn't under training.methods; did you"),
     "shares": (("split",), {"test": 0.2}, "training 0.6, validation 0.1, test 0.2) add up to 0.9; make them"),
+    "fraction of given weights": (("fractions", "methods"), ["given"], "'given' has weights, so it isn't trained; leave"),
+    "a recipe for given weights": (
+        ("methods", "given", "recipe"),
+        {"epochs": 3},
+        "training.methods.given: weights are measured as they are, so recipe would change nothing; remove either",
+    ),
     "unknown key of a recipe": (("recipe", "epoch"), 3, "training.recipe.epoch: there is no such key; did you mean"),
     "unknown key of a training": (("methods", "omni", "netwrok"), "x", "did you mean 'network'"),
     "unknown key of semi": (("semi", "startegy"), "grid", "did you mean 'strategy'"),

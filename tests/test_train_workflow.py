@@ -25,6 +25,8 @@ TINY = {
         "small-omni": {"label": "Omni <small>", "network": "omni-seg", "options": {"width": 4}, "semi": {}}
         | {"published": "Omni-Seg"},
         "unets": {"label": "U-Nets", "network": "multi-unet", "options": {"width": 4}},
+        "given": {"label": "Given", "network": "omni-seg"}
+        | {"weights": "workflow/weights/simulated/omni-seg.safetensors"},
     },
     "ablation": {},
     "fractions": {"methods": ["small-omni"], "shares": [0.5]},
@@ -75,10 +77,16 @@ def test_table1_is_of_the_test_part_alone(results):
     for tissue in ("PT", "CAP"):
         tested = ((patches["split"] == "test") & (patches["tissue"] == tissue)).sum()
         assert tested > 0
-        for label in ("Omni <small>", "U-Nets"):
+        for label in ("Omni <small>", "U-Nets", "Given"):
             assert table.loc[(label, tissue, "ours", "dice"), "n"] == tested
     assert table.loc[("Omni <small>", "PT", "omniseg", "dice"), "published"] > 0.5, "print stands beside its convention"
     assert "Omni <small>" not in (results / "table1.html").read_text()
+
+
+def test_given_weights_are_measured_as_they_are(results):
+    assert {path.name for path in results.glob("training/given.*")} == {"given.parquet"}, "nothing was trained"
+    costs = pd.read_csv(results / "costs.tsv", sep="\t").set_index(["method", "tissue"])["parameters"]
+    assert costs["given", "all"] > costs["small-omni", "all"], "its card says that it is wider"
 
 
 def test_the_curve_of_less_data_ends_with_table1s_training(results):

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nephrospot.files import whole
 from nephrospot.models import TISSUES, Method, build, scale_id, tissue_id
+from nephrospot.models.weights import load_weights
 
 # Each tissue's scale code in the published data: what the counts assume, and no network's cost depends on.
 PUBLISHED_CODES = {"DT": 10, "PT": 10, "CAP": 5, "TUFT": 5, "VES": 10, "PTC": 40}
@@ -95,8 +96,9 @@ def list_costs(
     Parameters
     ----------
     methods_config
-        {method: {"network": name of `nephrospot.models.NETWORKS`, "options": keyword arguments, if any}}. Methods
-        without a network, such as masks made elsewhere, are left out.
+        {method: {"network": name of `nephrospot.models.NETWORKS`, "options": keyword arguments, if any, "weights": a
+        file whose card has them instead, if any}}. Methods without a network, such as masks made elsewhere, are left
+        out.
     repeats
         Passes to take the time of; 0 measures no seconds, and no tensor has content then.
     device
@@ -118,6 +120,8 @@ def list_costs(
     rows = []
     for name, settings in methods_config.items():
         network, options = settings.get("network"), settings.get("options") or {}
+        if settings.get("weights"):
+            options = load_weights(network, settings["weights"])[1].get("options", {})
         if not network:
             continue
         method = build(network, **options).eval().to(device) if repeats else build_shapes(network, **options)

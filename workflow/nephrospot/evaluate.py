@@ -7,7 +7,7 @@ stand in one row. Conventions of the object counts: `ours` in nephrospot.instanc
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from nephrospot.files import whole, write_parquet
 from nephrospot.instances import BLOCK_PX, find_overlaps, match_objects, regrid
 from nephrospot.kpis import KPIS_MPP, read_contours, score_contours
 from nephrospot.omezarr import blocks, list_labels, open_masks, read_place
-from nephrospot.sources import MaskSource
+from nephrospot.sources import MaskSource, unite_masks
 
 COUNTS = [
     "tp_px", "fp_px", "fn_px", "n_patches", "n_patches_false",
@@ -56,6 +56,7 @@ def evaluate_slide(
     iou: float = 0.5,
     patch_um: float = 512.0,
     kpis_mpp: float = KPIS_MPP,
+    unions: Mapping[str, Sequence[str]] | None = None,
 ) -> pd.DataFrame:
     """Compare one method's masks of a slide with the truth's, tissue by tissue.
 
@@ -73,6 +74,9 @@ def evaluate_slide(
         Side of the patches, squares from the slide's top left corner; those at the right and bottom may be cut.
     kpis_mpp
         µm per pixel at which the convention kpis-task2 counts its pixels.
+    unions
+        {tissue: the tissues that make it up}, for a truth that draws fewer lines, such as {"TUBULE": ["PT", "DT"]}; they
+        are taken together where a method has no mask of the tissue itself.
 
     Returns
     -------
@@ -84,12 +88,14 @@ def evaluate_slide(
     for tissue in tissues:
         row = {"tissue": tissue, "patch_um": patch_um, "ours_iou": iou, "kpis_task2_mpp": kpis_mpp}
         row |= {"ours_min_area_um2": float(min_area_um2.get(tissue, 0)), "reason": ""}
+        parts = [tissue] if tissue in list_labels(found) else (unions or {}).get(tissue, [tissue])
         if tissue not in list_labels(expected):
             row["reason"] = f"the truth has no mask of {tissue}: nobody marked it, or there is none on the slide"
-        elif tissue not in list_labels(found):
-            row["reason"] = f"the method has no mask of {tissue}: it wasn't read"
+        elif missing := [part for part in parts if part not in list_labels(found)]:
+            row["reason"] = f"the method has no mask of {', '.join(missing)}: it wasn't read"
         else:
-            truth, predicted = open_label(expected[tissue]), open_label(found[tissue])
+            truth = open_label(expected[tissue])
+            predicted = unite_masks([open_label(found[part]) for part in parts])
             row |= compare_masks(predicted, truth, row["ours_min_area_um2"], iou, patch_um, kpis_mpp)
         rows.append(row)
     return _type_columns(pd.DataFrame(rows, columns=COLUMNS))

@@ -238,9 +238,13 @@ def _check_evaluation(evaluation: dict, methods: dict, know_tissue, problems: Pr
         problems.add(f"{NAME}, evaluation.truth: {truth!r} isn't a method with masks; {remedy}")
     for index, tissue in enumerate(evaluation["tissues"]):
         know_tissue(tissue, f"evaluation.tissues.{index}")
-    for tissue in evaluation["min_area_um2"]:
-        if tissue not in evaluation["tissues"]:
-            problems.add(
-                f"{NAME}, evaluation.min_area_um2.{tissue}: {tissue!r} isn't under evaluation.tissues; "
-                f"{did_you_mean(tissue, evaluation['tissues'])}"
-            )
+    for tissue, parts in evaluation["unions"].items():
+        for index, part in enumerate(parts):
+            know_tissue(part, f"evaluation.unions.{tissue}.{index}")
+    for key in ("min_area_um2", "unions"):
+        for tissue in evaluation[key]:
+            if tissue not in evaluation["tissues"]:
+                problems.add(
+                    f"{NAME}, evaluation.{key}.{tissue}: {tissue!r} isn't under evaluation.tissues; "
+                    f"{did_you_mean(tissue, evaluation['tissues'])}"
+                )

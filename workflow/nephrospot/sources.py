@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -42,3 +42,17 @@ def resample_mask(
             part = read(slice(y[0], y[-1] + 1), slice(x[0], x[-1] + 1))
             block[top : top + step, left : left + step] = part[np.ix_(y - y[0], x - x[0])]
     return block
+
+
+def unite_masks(sources: Sequence[MaskSource]) -> MaskSource:
+    """Where any of several masks of one slide is, on the grid of the finest."""
+    shape, mpp, _ = finest = min(sources, key=lambda source: source[1])
+
+    def read(rows: slice, columns: slice) -> np.ndarray:
+        block = finest[2](rows, columns) > 0
+        for source in sources:
+            if source is not finest:
+                block = block | (resample_mask(source, rows, columns, mpp) > 0)
+        return block.astype(np.uint8)
+
+    return shape, mpp, read

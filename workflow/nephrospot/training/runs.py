@@ -19,18 +19,20 @@ def list_runs(training: dict) -> dict[str, dict]:
     -------
     dict
         By name: table ("table1", "table3" or "fig10"), label, network, options, recipe (what all share with what is its
-        own), semi (dict, or None for none), initial (weights to start from, or ""), share (of the data, in Fig. 10),
-        fraction (the share of the labelled regions), rates_of (the name of the training whose learning-rate check it
-        goes by), published.
+        own), semi (dict, or None for none), initial (weights to start from, or ""), weights (those that are measured as
+        they are, or "" for a training), share (of the data, in Fig. 10), fraction (the share of the labelled regions),
+        rates_of (the name of the training whose learning-rate check it goes by), published.
 
     Names: the methods' own; ``ablation-{name}``; ``{method}-{percent}-percent`` for a data fraction.
     """
     runs = {name: _complete(content, training, "table1", name) for name, content in training["methods"].items()}
-    by_network = {run["network"]: name for name, run in reversed(runs.items())}
+    by_network = {run["network"]: name for name, run in reversed(runs.items()) if not run["weights"]}
     for name, content in training["ablation"].items():
         run = _complete(content, training, "table3", f"ablation-{name}")
         # Trials learn from labels alone, so trainings that differ in the rest share one.
-        runs[f"ablation-{name}"] = run | {"rates_of": by_network.setdefault(run["network"], run["rates_of"])}
+        if not run["weights"]:
+            run["rates_of"] = by_network.setdefault(run["network"], run["rates_of"])
+        runs[f"ablation-{name}"] = run
     for method in training["fractions"]["methods"]:
         for share in training["fractions"]["shares"]:
             run = runs[method] | {"table": "fig10", "share": share}
@@ -58,6 +60,10 @@ def check_training(training: dict, where: str, problems: Problems) -> None:
         if method not in methods:
             remedy = did_you_mean(method, methods) if methods else "add it there."
             problems.add(f"{where}.fractions.methods.{index}: {method!r} isn't under training.methods; {remedy}")
+        elif methods[method]["weights"]:
+            problems.add(
+                f"{where}.fractions.methods.{index}: {method!r} has weights, so it isn't trained; leave it out here."
+            )
     if training["patches"] and not training["data"]:
         problems.add(
             f"{where}.data: the key is empty; say what the patches are, for the weights' cards and the tables."
@@ -69,6 +75,12 @@ def check_training(training: dict, where: str, problems: Problems) -> None:
             if other := seen.get(file.lower()):
                 problems.add(f"{where}.{place}: its files would be those of training.{other}; rename one.")
             seen[file.lower()] = place
+            idle = [key for key in ("options", "recipe", "semi", "initial") if content.get(key)]
+            if content["weights"] and idle:
+                problems.add(
+                    f"{where}.{place}: weights are measured as they are, so {', '.join(idle)} would change nothing; "
+                    "remove either, or call the weights initial to train on from them."
+                )
             semi = content.get("semi")
             pseudo = semi is not None and {"pseudo": True, **training["semi"], **semi}["pseudo"]
             if pseudo and training["patches"] and not training["rois"]:
@@ -87,6 +99,7 @@ def _complete(content: dict, training: dict, table: str, name: str) -> dict:
         "recipe": {**training["recipe"], **content["recipe"]},
         "semi": None if semi is None else {**training["semi"], **semi},
         "initial": content["initial"],
+        "weights": content["weights"],
         "share": 1.0,
         "fraction": 1.0,
         "rates_of": name,
