@@ -104,7 +104,11 @@ def refuse(config):
 REFUSED = {
     "another method's fraction": (("fractions", "methods"), ["omny"], "'omny' isn't under training.methods; did you"),
     "shares": (("split",), {"test": 0.2}, "training 0.6, validation 0.1, test 0.2) add up to 0.9; make them"),
-    "fraction of given weights": (("fractions", "methods"), ["given"], "'given' has weights, so it isn't trained; leave"),
+    "fraction of given weights": (
+        ("fractions", "methods"),
+        ["given"],
+        "'given' has weights, so it isn't trained; leave",
+    ),
     "a recipe for given weights": (
         ("methods", "given", "recipe"),
         {"epochs": 3},

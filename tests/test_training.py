@@ -17,10 +17,11 @@ from nephrospot.models.loss import ring_weights, segmentation_loss
 from nephrospot.models.weights import load_weights
 from nephrospot.training import loading, train
 from nephrospot.training.checkpoint import Checkpoint, Standing
+from nephrospot.training.patches import read_patch
 from nephrospot.training.rates import check_learning_rates
 from nephrospot.training.recipe import Recipe
 from nephrospot.training.train import train_method
-from nephrospot.training.validate import predict_patches, validate
+from nephrospot.training.validate import measure_loss, predict_patches, validate
 
 WEIGHTS, CURVE = "w.safetensors", "c.json"
 SIDE = 32  # px, the least that the networks take twice over
@@ -208,14 +209,14 @@ class TestLearning:
         )
         assert all(torch.equal(start[name], end[name]) for name in start)
 
-    def test_rates_are_compared_by_validation_dice(self, patches):
+    def test_rates_are_compared_by_validation_loss(self, patches):
         table = check_learning_rates(
             "omni-seg", {"width": 4}, split_discs(patches), Recipe("adam", patches_per_epoch=48), [1e-9, 5e-3, 1e30],
             epochs=3, seed=1, threads=1,
         )  # fmt: skip
         assert list(table["learning_rate"]) == [1e-9, 5e-3, 1e30] and list(table["best"]) == [False, True, False]
         assert table["reason"].str.contains("isn't a number").tolist() == [False, False, True]
-        assert np.isnan(table["validation_foreground_dice"][2])
+        assert np.isnan(table["validation_loss"][2]) and table["validation_loss"].idxmin() == 1
 
 
 def test_predictions_come_with_their_rows_and_masks(patches):
@@ -228,6 +229,19 @@ def test_predictions_come_with_their_rows_and_masks(patches):
     for row, predicted, mask in answers:
         scores[row.tissue].append(2 * (predicted & mask).sum() / (predicted.sum() + mask.sum()))
     assert validate(method, table) == pytest.approx({tissue: np.mean(values) for tissue, values in scores.items()})
+
+
+def test_the_loss_of_patches_weighs_tissues_alike(patches):
+    table = split_discs(patches).groupby("tissue").head(3).iloc[1:].reset_index(drop=True)
+    method, losses = build("omni-seg", width=4).eval(), {"PT": [], "CAP": []}
+    for row in table.itertuples():
+        image, mask = read_patch(row.image, row.mask)
+        ids = torch.tensor([row.tissue_id]), torch.tensor([row.scale_id])
+        with torch.no_grad():
+            logits = method(torch.from_numpy(image)[None].permute(0, 3, 1, 2) / 255, *ids)
+        losses[row.tissue].append(float(segmentation_loss(logits, torch.from_numpy(mask)[None].float())))
+    assert sorted(map(len, losses.values())) == [2, 3]
+    assert measure_loss(method, table) == pytest.approx(np.mean([np.mean(own) for own in losses.values()]))
 
 
 def test_the_first_of_equal_epochs_is_the_best():

@@ -74,8 +74,13 @@ def given(tmp_path_factory, root):
         points = [{"loss": 1 / (1 + dice), "mean_dice": dice} for dice in dices]
         curve = {"network": "omni-seg", "best_epoch": 1 + int(np.argmax(dices)), "epochs": points}
         (folder / f"{name}.json").write_text(json.dumps(curve))
-    rates = {"learning_rate": [0.001, 1e30], "validation_foreground_dice": [0.61, np.nan], "epoch": [2, 0]}
-    rates |= {"loss": [0.5, np.nan], "best": [True, False], "reason": ["", "the loss isn't a number any more"]}
+    rates = {"learning_rate": [0.001, 1e30], "validation_loss": [0.7, np.nan], "epoch": [2, 0]}
+    rates |= {
+        "validation_foreground_dice": [0.61, np.nan],
+        "loss": [0.5, np.nan],
+        "best": [True, False],
+        "reason": ["", "the loss isn't a number any more"],
+    }
     pd.DataFrame(rates).to_csv(folder / "rates.tsv", sep="\t", index=False)
     pair = {"r_x100": 51.2, "n": 90, "reason": "", "published_r_x100": 70.0, "published_reason": ""}
     rows = [{"SC": 0, "MS": 0, "CR": 0, "configuration": "none", "method": "a", "label": EVIL}
@@ -144,8 +149,8 @@ def test_figures_stand_with_their_intervals_and_counts(given, text):
 def test_patches_rates_costs_and_the_ablation_are_told(text):
     rows = Page(text).rows
     assert ["PT", "6 (3)", "6 (3)", "6 (3)"] in rows
-    assert [EVIL, "0.001", "61.0", "2", "0.500", "yes", ""] in rows
-    assert [EVIL, "1e+30", "–", "–", "–", "", "the loss isn't a number any more"] in rows
+    assert [EVIL, "0.001", "0.700", "61.0", "2", "0.500", "yes", ""] in rows
+    assert [EVIL, "1e+30", "–", "–", "–", "–", "", "the loss isn't a number any more"] in rows
     assert [EVIL, "omni-seg", "4.00", "1.00", "3.00", "256"] in rows
     assert ["–", "–", "–", EVIL, "51.20", "90", "70.00"] in rows and ["✓", "–", "–", EVIL, "–", "90", "70.00"] in rows
     assert "SC, PT rctd: all alike" in text

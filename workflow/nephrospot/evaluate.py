@@ -75,8 +75,8 @@ def evaluate_slide(
     kpis_mpp
         µm per pixel at which the convention kpis-task2 counts its pixels.
     unions
-        {tissue: the tissues that make it up}, for a truth that draws fewer lines, such as {"TUBULE": ["PT", "DT"]}; they
-        are taken together where a method has no mask of the tissue itself.
+        {tissue: the tissues that make it up}, for a truth that draws fewer lines, such as {"TUBULE": ["PT", "DT"]};
+        they are taken together where a method has no mask of the tissue itself.
 
     Returns
     -------

@@ -69,15 +69,25 @@ def list_rates(rates: Mapping[str, pd.DataFrame]) -> dict:
     rates
         {label: table of `nephrospot.training.rates.check_learning_rates`}.
     """
-    head = ["method", "learning rate", "validation Dice × 100", "epoch", "loss of the last epoch", "taken", "why not"]
+    head = [
+        "method",
+        "learning rate",
+        "validation loss",
+        "validation Dice × 100",
+        "epoch",
+        "loss of the last epoch",
+        "taken",
+        "why not",
+    ]
     rows = []
     for label, table in rates.items():
         for row in table.to_dict("records"):
-            tried = np.isfinite(row["validation_foreground_dice"])
+            tried = np.isfinite(row["validation_loss"])
             rows.append(
                 [
                     label,
                     f"{row['learning_rate']:.3g}",
+                    tell_value(row["validation_loss"], 3),
                     tell_value(100 * row["validation_foreground_dice"], 1),
                     str(row["epoch"]) if tried else "–",
                     tell_value(row["loss"], 3),
@@ -85,7 +95,7 @@ def list_rates(rates: Mapping[str, pd.DataFrame]) -> dict:
                     "" if pd.isna(row["reason"]) else str(row["reason"]),
                 ]
             )
-    return {"head": head, "rows": rows, "numeric": [1, 2, 3, 4]}
+    return {"head": head, "rows": rows, "numeric": [1, 2, 3, 4, 5]}
 
 
 def list_costs(costs: pd.DataFrame, labels: Mapping[str, str]) -> dict:

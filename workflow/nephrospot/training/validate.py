@@ -57,6 +57,21 @@ def validate(method: Method, patches: pd.DataFrame, reader: PatchReader | None =
 
 
 @torch.inference_mode()
+def measure_loss(method: Method, patches: pd.DataFrame, reader: PatchReader | None = None) -> float:
+    """What the method minimises in training, mean over the tissues' means over their patches."""
+    method.eval()
+    reader = reader or PatchReader(patches, method.stride, limit_bytes=0)
+    device = next(method.parameters()).device
+    losses = []
+    for position, row in enumerate(patches.itertuples()):
+        image, mask = (torch.from_numpy(array).to(device)[None] for array in reader.read(position))
+        ids = (torch.tensor([index], device=device) for index in (row.tissue_id, row.scale_id))
+        logits = method(image.permute(0, 3, 1, 2).contiguous().float() / 255, *ids)
+        losses.append(float(method.loss(logits, mask.float())))
+    return float(pd.Series(losses).groupby(patches["tissue"].to_numpy()).mean().mean())
+
+
+@torch.inference_mode()
 def _predict(method: Method, waiting: list[tuple], device: torch.device) -> list[tuple]:
     tissue, scale, _ = waiting[0][0]
     images = torch.from_numpy(np.stack([image for _, _, image, _ in waiting])).to(device)
