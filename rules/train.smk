@@ -154,6 +154,24 @@ rule count_costs:
         "../scripts/count_costs.py"
 
 
+rule draw_parameters:
+    """Foreground Dice against the number of parameters (MIDL paper, Fig. 4)."""
+    input:
+        table1="<results>/table1.tsv",
+        costs="<results>/costs.tsv",
+    output:
+        figure="<results>/fig4.svg",
+    log:
+        "<logs>/draw_parameters.log",
+    conda:
+        "../envs/nephrospot.yaml"
+    params:
+        labels={name: RUNS[name]["label"] for name in TABLE1},
+        code=code("draw_parameters"),
+    script:
+        "../scripts/draw_parameters.py"
+
+
 # The ablation's networks read the cohort's slides as the other methods do, for tables of their own.
 use rule correlate_spots as correlate_ablation with:
     input:
@@ -235,6 +253,7 @@ rule write_training_page:
         patches="<results>/patches.parquet",
         table1="<results>/table1.tsv",
         costs="<results>/costs.tsv",
+        fig4="<results>/fig4.svg",
         curves=expand("<results>/training/{run}.json", run=TRAINED),
         rates=expand("<results>/training/{run}.rates.tsv", run=RATED),
         table3="<results>/table3.tsv" if ABLATION else [],
@@ -265,11 +284,12 @@ rule train:
 
 
 rule table1:
-    """Table I and what each method costs."""
+    """Table I, what each method costs, and the two against one another."""
     input:
         "<results>/table1.tsv",
         "<results>/table1.html",
         "<results>/costs.tsv",
+        "<results>/fig4.svg",
 
 
 rule table3:

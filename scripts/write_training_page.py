@@ -8,5 +8,5 @@ with job(snakemake):
     write_training_page(
         snakemake.output.page, p.labels, given.patches, given.table1, given.costs,
         dict(zip(p.curves, given.curves, strict=True)), dict(zip(p.rates, given.rates, strict=True)),
-        given.table3, given.fig10, given.fig8, p.data, p.simulated, p.by,
+        given.table3, given.fig4, given.fig10, given.fig8, p.data, p.simulated, p.by,
     )  # fmt: skip

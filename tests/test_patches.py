@@ -12,6 +12,7 @@ from nephrospot.training import simulated
 from nephrospot.training.kpis_slides import cut_slides
 from nephrospot.training.patches import digest_patches, keep_fraction, list_patches, read_patch, split_patches
 from nephrospot.training.simulated import write_patches
+from nephrospot.training.splits import take_fold
 from pictures import write_tiff
 
 TISSUES = ("DT", "PT", "CAP", "TUFT", "VES", "PTC")
@@ -218,6 +219,19 @@ class TestSplit:
         mixed = split_patches(table_of([list(TISSUES)] * 30), {"training": 0.5, "validation": 0.5}, seed=4)
         assert mixed.value_counts().to_dict() == {"training": 90, "validation": 90}
         assert not split_patches(table, seed=5).equals(split_patches(table, seed=4))
+
+    @pytest.mark.parametrize("by", ["roi", "patient"])
+    def test_every_group_is_validated_on_in_one_fold(self, by):
+        table = table_of([["PT", "CAP"]] * 14).assign(patient=lambda table: "of " + table["roi"])
+        table["split"] = split_patches(table, {"training": 0.5, "validation": 0.2, "test": 0.3}, by, seed=3)
+        folds = [take_fold(table, 4, fold, by, seed=3) for fold in (1, 2, 3, 4)]
+        for parts in folds:
+            assert (parts == "test").equals(table["split"] == "test")
+            assert (parts.groupby(table[by]).nunique() == 1).all()
+        times = sum((parts == "validation").astype(int) for parts in folds)
+        assert (times == (table["split"] != "test")).all()
+        with pytest.raises(InputError, match="come from 2 rois"):
+            take_fold(table[table["roi"].isin(table["roi"].unique()[:2])].assign(split="training"), 4, 1)
 
     def test_what_cannot_be_split_is_refused(self):
         table = table_of([["PT"]] * 6)

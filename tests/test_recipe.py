@@ -28,6 +28,10 @@ class TestRecipe:
         assert type(made).__name__ == name and made.param_groups[0]["weight_decay"] == 1e-5
         assert isinstance(recipe.learning_rate, float)
 
+    def test_cosine_falls_from_the_full_rate_towards_nothing(self):
+        recipe = Recipe(schedule="cosine", epochs=4, learning_rate=2.0)
+        assert [recipe.rate(epoch, 0, []) for epoch in range(4)] == pytest.approx([2, 1 + 2**-0.5, 1, 1 - 2**-0.5])
+
     def test_warm_up_and_plateau(self):
         recipe = Recipe(schedule="plateau", patience=2, factor=0.5, warm_up_steps=4, learning_rate=1.0)
         assert [recipe.rate(0, step, []) for step in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]
@@ -52,8 +56,8 @@ class TestRecipe:
         assert all(sentence.startswith("training → methods → tal → recipe: ") for sentence in sentences)
 
     def test_a_recipe_made_in_code_is_checked_too(self):
-        with pytest.raises(InputError, match="schedule 'cosine'"):
-            Recipe(schedule="cosine")
+        with pytest.raises(InputError, match="schedule 'linear'"):
+            Recipe(schedule="linear")
 
 
 class TestPools:

@@ -103,6 +103,7 @@ def refuse(config):
 
 REFUSED = {
     "another method's fraction": (("fractions", "methods"), ["omny"], "'omny' isn't under training.methods; did you"),
+    "no such fold": (("split",), {"folds": 5, "fold": 6}, "training.split.fold: 6 of 5 can't be; give two folds or"),
     "shares": (("split",), {"test": 0.2}, "training 0.6, validation 0.1, test 0.2) add up to 0.9; make them"),
     "fraction of given weights": (
         ("fractions", "methods"),

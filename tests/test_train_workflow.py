@@ -121,6 +121,7 @@ def test_a_changed_label_trains_nothing(project, results):
         assert set(project.planned("--", "training_page")) <= {
             "write_table1",
             "draw_fractions",
+            "draw_parameters",
             "write_training_page",
             "training_page",
         }

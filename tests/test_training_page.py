@@ -10,6 +10,7 @@ import pytest
 
 from nephrospot.cost import COLUMNS as COST_COLUMNS
 from nephrospot.report.fractions import draw_fractions, make_fractions
+from nephrospot.report.parameters import draw_parameters
 from nephrospot.report.training_page import write_training_page
 from nephrospot.table1 import LONG_COLUMNS, make_table1, read_published_table1, summarise, write_table1
 
@@ -91,7 +92,15 @@ def given(tmp_path_factory, root):
     runs = {name: {"label": "Net", "share": share} for name, share in (("net", 1.0), ("net-50-percent", 0.5))}
     draw_fractions(make_fractions(summarise(both, 0, 50), runs), folder / "fig10.tsv", folder / "fig10.svg")
     (folder / "fig8.svg").write_text("<svg></svg>")
+    draw_parameters(table, pd.read_csv(folder / "costs.tsv", sep="\t"), {"net": EVIL, "gone": "x"}, folder / "fig4.svg")
     return folder
+
+
+def test_dice_is_drawn_against_parameters(given):
+    """One dot at 4 million parameters, named, and nothing for a method without a Dice."""
+    drawn = (given / "fig4.svg").read_text()
+    assert "parameters (millions)" in drawn and "foreground Dice" in drawn
+    assert drawn.count("alert(1)") == 1 and "<script>alert" not in drawn and ">x<" not in drawn
 
 
 def write(folder, name, simulated=True, **changes):
@@ -104,6 +113,7 @@ def write(folder, name, simulated=True, **changes):
         "curves": curves,
         "rates": {"net": folder / "rates.tsv"},
         "table3": folder / "table3.tsv",
+        "fig4": folder / "fig4.svg",
         "fig10": folder / "fig10.svg",
         "fig8": folder / "fig8.svg",
         "data": "drawn <b>tissue</b>",
@@ -130,7 +140,7 @@ def test_it_is_sound_and_needs_no_network(text):
 def test_simulated_data_are_called_so_in_the_title_and_at_every_table_of_them(given, text):
     assert "simulated patches</h1>" in text and "<title>nephrospot: training on simulated patches" in text
     captions = re.findall(r"<(?:figcaption|caption)>(.*?)</", text)
-    assert len(captions) == 14, captions
+    assert len(captions) == 15, captions
     assert [caption for caption in captions if "imulated" not in caption] == [
         "Networks as configured; counted, not timed, so no patches come into it"
     ]

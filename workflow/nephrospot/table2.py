@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
-from string import ascii_lowercase
 
 import numpy as np
 import pandas as pd
 
 from nephrospot.errors import InputError, did_you_mean
 from nephrospot.files import whole
+from nephrospot.report.footnotes import Footnotes
 
 PUBLISHED_COLUMNS = ["method", "tissue", "reference", "magnification", "r_x100", "source", "note"]
 REFERENCE_WORDS = {"pathologist": "pathologist", "rctd": "transcripts (RCTD)", "nnls": "transcripts (least squares)"}
@@ -146,8 +146,7 @@ def write_table2(table: pd.DataFrame, tsv_path: str | Path, html_path: str | Pat
 def render_table2(table: pd.DataFrame, title: str = "Table II") -> str:
     """The table as a standalone html page; everything from data is escaped."""
     pairs = [name.removesuffix(": r_x100") for name in table if name.endswith(": r_x100")]
-    notes: dict[str, str] = {}
-    body = []
+    notes, body = Footnotes(), []
     for block in dict.fromkeys(table["block"]):
         body.append(f'<tbody><tr><th colspan="{1 + 3 * len(pairs)}">{escape(BLOCK_WORDS[block])}</th></tr>')
         for _, row in table[table["block"] == block].iterrows():
@@ -156,12 +155,11 @@ def render_table2(table: pd.DataFrame, title: str = "Table II") -> str:
         body.append("</tbody>")
     top = "".join(f'<th colspan="3">{escape(_heading(pair))}</th>' for pair in pairs)
     low = "<th>ours</th><th>n</th><th>published</th>" * len(pairs)
-    foot = "".join(f"<p><sup>{mark}</sup> {escape(reason)}</p>" for reason, mark in notes.items())
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f"<style>{STYLE}</style></head><body><table><caption>{escape(title)}: Pearson's r × 100 over the spots of all "
         f'slides</caption><thead><tr><th rowspan="2">Method</th>{top}</tr><tr>{low}</tr></thead>'
-        f"{''.join(body)}</table>{foot}</body></html>\n"
+        f"{''.join(body)}</table>{notes.render()}</body></html>\n"
     )
 
 
@@ -170,23 +168,16 @@ def _heading(pair: str) -> str:
     return f"{tissue} against {REFERENCE_WORDS.get(reference, reference)}"
 
 
-def _cells(row: pd.Series, pair: str, notes: dict[str, str]) -> str:
+def _cells(row: pd.Series, pair: str, notes: Footnotes) -> str:
     n = row[f"{pair}: n"]
     ours = _value(row[f"{pair}: r_x100"], row[f"{pair}: reason"], notes)
     theirs = _value(row[f"{pair}: published_r_x100"], row[f"{pair}: published_reason"], notes)
     return f"<td>{ours}</td><td>{f'{n:,}' if n else ''}</td><td>{theirs}</td>"
 
 
-def _value(value: float, reason: str, notes: dict[str, str]) -> str:
+def _value(value: float, reason: str, notes: Footnotes) -> str:
     if np.isfinite(value):
         return f"{value:.2f}"
     if reason in ("", "not run"):
         return escape(reason)
-    mark = notes.setdefault(reason, _letters(len(notes)))
-    return f"–<sup>{mark}</sup>"
-
-
-def _letters(place: int) -> str:
-    """a, b, … z, aa, ab, …"""
-    more, last = divmod(place, 26)
-    return (_letters(more - 1) if more else "") + ascii_lowercase[last]
+    return f"–{notes.mark(reason)}"

@@ -1,4 +1,4 @@
-"""The page about training, from patches to Table III and Figs. 8 and 10; one HTML file."""
+"""The page about training, from patches to Table III and Figs. 4, 8 and 10; one HTML file."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ def write_training_page(
     curves: Mapping[str, str | Path],
     rates: Mapping[str, str | Path],
     table3: str | Path | None,
+    fig4: str | Path,
     fig10: str | Path | None,
     fig8: str | Path | None,
     data: str,
@@ -54,7 +55,9 @@ def write_training_page(
     curves, rates
         {training: path} of learning curves (JSON) and of learning-rate checks (tsv).
     table3, fig10, fig8
-        table3.tsv and the two figures (SVG), each None or empty where it isn't asked for.
+        table3.tsv and two figures (SVG), each None or empty where it isn't asked for.
+    fig4
+        Dice against parameters (SVG).
     data
         What the patches are.
     simulated
@@ -63,7 +66,7 @@ def write_training_page(
         "roi" or "patient": what the split keeps whole.
     """
     table, labels = pd.read_parquet(patches), _tell_apart(labels)
-    given = {"table3": table3, "fig10": fig10, "fig8": fig8}
+    given, figures = {"table3": table3, "fig10": fig10, "fig8": fig8}, {"fig4": fig4, "fig10": fig10, "fig8": fig8}
     context = {
         "sections": [(name, title) for name, title in SECTIONS.items() if given.get(name, True)],
         "n_runs": len(curves),
@@ -77,7 +80,7 @@ def write_training_page(
         "curves": embed_svg(draw_curves({labels[run]: read_json(path) for run, path in curves.items()})),
         "costs": list_costs(pd.read_csv(costs, sep="\t"), labels),
         "table3": list_table3(_read(table3)) if table3 else None,
-    } | {name: embed_svg(Path(given[name]).read_text("utf-8")) if given[name] else None for name in ("fig10", "fig8")}
+    } | {name: embed_svg(Path(path).read_text("utf-8")) if path else None for name, path in figures.items()}
     page = make_environment().get_template(PAGE).render(context)
     with whole(output) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")

@@ -12,7 +12,7 @@ import torch
 from nephrospot.errors import Problems, did_you_mean
 
 OPTIMISERS = ("sgd", "adam", "nadam", "radam", "rmsprop")
-SCHEDULES = ("poly", "constant", "plateau")
+SCHEDULES = ("poly", "cosine", "constant", "plateau")
 PRECISIONS = ("fp32", "bf16")
 POLY_POWER = 0.9
 
@@ -30,9 +30,9 @@ class Recipe:
     nesterov : bool
         Of sgd.
     weight_decay : float
-    schedule : "poly", "constant" or "plateau"
-        poly: × (1 − epoch / epochs)^0.9, epoch by epoch; plateau: × ``factor`` after each ``patience`` epochs
-        without a better validation Dice.
+    schedule : "poly", "cosine", "constant" or "plateau"
+        poly: × (1 − epoch / epochs)^0.9; cosine: × (1 + cos(π epoch / epochs)) / 2, both epoch by epoch; plateau:
+        × ``factor`` after each ``patience`` epochs without a better validation Dice.
     patience, factor : int, float
         Of the plateau schedule.
     warm_up_steps : int
@@ -105,6 +105,8 @@ class Recipe:
         rate = self.learning_rate
         if self.schedule == "poly":
             rate *= (1 - epoch / self.epochs) ** POLY_POWER
+        elif self.schedule == "cosine":
+            rate *= (1 + math.cos(math.pi * epoch / self.epochs)) / 2
         elif self.schedule == "plateau":
             rate *= self.factor ** count_plateaus(scores, self.patience)
         return rate * min(1.0, (step + 1) / self.warm_up_steps) if self.warm_up_steps else rate

@@ -56,6 +56,9 @@ def check_training(training: dict, where: str, problems: Problems) -> None:
     if abs(total - 1) > 1e-6:
         told = ", ".join(f"{part} {training['split'][part]:g}" for part in PARTS)
         problems.add(f"{where}.split: the shares ({told}) add up to {total:g}; make them add up to 1.")
+    folds, fold = training["split"]["folds"], training["split"]["fold"]
+    if folds and (folds == 1 or fold > folds):
+        problems.add(f"{where}.split.fold: {fold} of {folds} can't be; give two folds or more, and one of them.")
     for index, method in enumerate(training["fractions"]["methods"]):
         if method not in methods:
             remedy = did_you_mean(method, methods) if methods else "add it there."

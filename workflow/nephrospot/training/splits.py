@@ -64,6 +64,34 @@ def split_patches(
     return patches[by].astype(str).map(part_of).rename("split")
 
 
+def take_fold(patches: pd.DataFrame, folds: int, fold: int, by: str = "roi", seed: int = 0) -> pd.Series:
+    """Share what isn't for testing out to folds, and give one of them to validation, the others to training.
+
+    Parameters
+    ----------
+    patches
+        With the column ``split`` of `split_patches`; its test part stays as it is.
+    folds, fold
+        How many, and which of them from 1. With one ``seed`` every region or patient is in just one fold.
+    by, seed
+        As for `split_patches`.
+
+    Returns
+    -------
+    Series of names as of `split_patches`
+
+    Raises
+    ------
+    InputError
+        When there are fewer regions or patients than folds.
+    """
+    rest = patches[patches["split"] != "test"]
+    shares = {str(number): 1 / folds for number in range(1, folds + 1)}
+    parts = split_patches(rest, shares, by, seed)
+    own = np.where(parts == str(fold), "validation", "training")
+    return patches["split"].where(patches["split"] == "test", pd.Series(own, rest.index).reindex(patches.index))
+
+
 def keep_fraction(patches: pd.DataFrame, fraction: float, seed: int, by: str = "roi") -> pd.DataFrame:
     """Keep a share of the regions (or patients) of every tissue; smaller shares lie within larger ones.
 
