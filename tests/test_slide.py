@@ -80,6 +80,12 @@ def test_beyond_the_edge_the_slide_is_mirrored_not_black(slide):
     assert np.array_equal(window[50:, :50], np.fliplr(window[50:, 50:])), "the margin left mirrors the columns right"
 
 
+def test_a_window_with_little_of_the_slide_shows_more_of_its_mirror_image(slide):
+    whole = cv2.copyMakeBorder(paint(), 90, 90, 90, 90, cv2.BORDER_REFLECT)
+    for x, y in ((-85, -70), (790, 20), (300, 560), (770, 590)):
+        assert np.array_equal(slide.read_window(x, y, 1, 100, 100), whole[y + 90 : y + 190, x + 90 : x + 190])
+
+
 def test_an_overview_holds_the_whole_slide_at_the_asked_resolution(slide):
     overview = slide.read_overview(0.5, 4.0, max_input_px=256)
     assert overview.shape == (75, 100, 3)

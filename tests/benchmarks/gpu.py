@@ -92,15 +92,19 @@ def measure_copy(device: torch.device, batch: int, window_px: int, seconds: floa
     return rate(lambda: pixels.to(device, non_blocking=True, copy=True), batch, device, seconds)
 
 
-def measure_decode(path: Path, readers: int, window_px: int, seconds: float) -> float:
-    """Windows a second that ``readers`` threads read at 10×."""
+def measure_decode(path: Path, readers: int, window_px: int, seconds: float, raw: bool) -> float:
+    """Windows a second that ``readers`` threads read at 10×, resampled there or left as they are stored."""
     rng = np.random.default_rng(0)
     with open_slide(path) as slide, ThreadPoolExecutor(readers) as pool:
         scale = 1.0 / slide.tag_mpp
         ends = [max(1, int(size - window_px * scale)) for size in (slide.width_px, slide.height_px)]
 
         def read(_) -> None:
-            slide.read_window(*(int(rng.integers(end)) for end in ends), scale, window_px, window_px)
+            corner = (int(rng.integers(end)) for end in ends)
+            if raw:
+                slide.read_raw(*corner, scale, window_px)
+            else:
+                slide.read_window(*corner, scale, window_px, window_px)
 
         started, done = time.perf_counter(), 0
         while time.perf_counter() - started < seconds:
@@ -152,7 +156,7 @@ def main() -> None:
         path = Path(folder) / "slide.tiff"
         write_slide(path, arguments.side)
         parts = {
-            "decoding": measure_decode(path, arguments.readers, window, arguments.seconds),
+            "decoding": measure_decode(path, arguments.readers, window, arguments.seconds, device.type == "cuda"),
             "copying": measure_copy(device, arguments.batch, window, arguments.seconds),
             "computing": forward["bf16 channels_last" if device.type == "cuda" else "fp32"],
         }

@@ -15,6 +15,8 @@ from nephrospot.errors import InputError
 from nephrospot.models import Method, scale_id, tissue_id
 from nephrospot.models.fast import quicken
 from nephrospot.readings import Reading
+from nephrospot.resample import resample
+from nephrospot.sampling import RawWindows
 from nephrospot.scheme import Scheme
 
 log = logging.getLogger(__name__)
@@ -50,6 +52,8 @@ class Engine:
     ----------
     readers : int
         Threads that should decode windows for it.
+    resamples : bool
+        Whether it takes windows as they are stored and resamples them itself, as it does on a GPU.
     forward_seconds : float
         Wall time inside the network, on a GPU between its own clock's marks.
     """
@@ -66,6 +70,7 @@ class Engine:
         self.method = quicken(method) if on_cpu and self.dtype == torch.float32 else method
         self.batch_size = batch_size or (1 if on_cpu else GPU_BATCH)
         self.readers = 1 if on_cpu else GPU_READERS
+        self.resamples = not on_cpu
         self._seconds = 0.0
         self._marks: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
 
@@ -84,12 +89,12 @@ class Engine:
         return self._seconds
 
     @torch.inference_mode()
-    def answer(self, windows: np.ndarray, readings: list[Reading], halo_px: int) -> Tensor:
+    def answer(self, windows: np.ndarray | RawWindows, readings: list[Reading], halo_px: int) -> Tensor:
         """Foreground minus background logit of each reading, without the halo.
 
         Parameters
         ----------
-        windows : uint8 (N, window, window, 3)
+        windows : uint8 (N, window, window, 3), or as they are stored
 
         Returns
         -------
@@ -105,8 +110,9 @@ class Engine:
         except torch.OutOfMemoryError as error:
             n = len(windows)
             if n == 1:
+                side = windows.side_px if isinstance(windows, RawWindows) else windows.shape[1]
                 raise InputError(
-                    f"one window of {windows.shape[1]} px doesn't fit into the GPU's memory "
+                    f"one window of {side} px doesn't fit into the GPU's memory "
                     f"({str(error).split('.')[0]}); use a GPU with more, or make segmentation → window_px smaller."
                 ) from error
         # Outside the except clause, since the error holds on to the tensors of the failed pass.
@@ -118,12 +124,14 @@ class Engine:
             self.batch_size = half
         return torch.cat([self.answer(part, readings, halo_px) for part in (windows[:half], windows[half:])])
 
-    def _pass(self, windows: np.ndarray, readings: list[Reading], halo_px: int) -> Tensor:
-        pixels = torch.from_numpy(windows)
+    def _pass(self, windows: np.ndarray | RawWindows, readings: list[Reading], halo_px: int) -> Tensor:
+        raw = isinstance(windows, RawWindows)
+        pixels = torch.from_numpy(windows.pixels if raw else windows)
         if self.device.type == "cuda":
             pixels = pixels.pin_memory().to(self.device, non_blocking=True)
         # (N, H, W, 3) seen as (N, 3, H, W) is channels_last as it stands.
-        images = pixels.permute(0, 3, 1, 2).to(self.dtype).div_(255)
+        images = resample(windows, pixels) if raw else pixels.permute(0, 3, 1, 2)
+        images = images.to(self.dtype).div_(255)
         ids = [(tissue_id(reading.tissue), scale_id(reading.scale_code)) for reading in readings]
         begin = self._mark()
         margins = self.method.margins(images, ids, core=slice(halo_px, images.shape[-1] - halo_px))

@@ -25,6 +25,7 @@ from nephrospot.engine import ChunkAnswer, Engine
 from nephrospot.errors import InputError
 from nephrospot.models import Method
 from nephrospot.readings import Reading
+from nephrospot.sampling import RawWindows, join_raw
 from nephrospot.scheme import Scheme, chunk_cells, make_scheme
 from nephrospot.slide import Slide
 from nephrospot.tiles import Grid
@@ -139,13 +140,15 @@ def _predict_chunks(
 
 def _read_batches(
     slide: Slide, chunks: list[Chunk], engine: Engine
-) -> Iterator[tuple[list[tuple[Chunk, int, int]], np.ndarray]]:
+) -> Iterator[tuple[list[tuple[Chunk, int, int]], np.ndarray | RawWindows]]:
     """Windows in order, decoded ahead by other threads (the decoders let go of the interpreter)."""
 
-    def read(item: tuple[Chunk, int, int]) -> np.ndarray:
+    def read(item: tuple[Chunk, int, int]) -> np.ndarray | RawWindows:
         chunk, x, y = item
         grid, scheme = chunk.grid, chunk.scheme
         corner = (x - scheme.halo_px) * grid.scale, (y - scheme.halo_px) * grid.scale
+        if engine.resamples:
+            return slide.read_raw(*corner, grid.scale, scheme.window_px)
         return slide.read_window(*corner, grid.scale, scheme.window_px, scheme.window_px)
 
     items = iter([(chunk, x, y) for chunk in chunks for x, y in chunk.windows])
@@ -153,11 +156,11 @@ def _read_batches(
         ahead = [(item, pool.submit(read, item)) for item in islice(items, 2 * engine.batch_size)]
         while ahead:
             batch, ahead = ahead[: engine.batch_size], ahead[engine.batch_size :]
-            windows = np.stack([future.result() for _, future in batch])
+            windows = [future.result() for _, future in batch]
             ahead += [
                 (item, pool.submit(read, item)) for item in islice(items, max(0, 2 * engine.batch_size - len(ahead)))
             ]
-            yield [item for item, _ in batch], windows
+            yield [item for item, _ in batch], join_raw(windows) if engine.resamples else np.stack(windows)
 
 
 class _Writer:

@@ -16,8 +16,7 @@ import tifffile
 from nephrospot.direct_tiff import DoubtfulTileError, open_direct
 from nephrospot.errors import InputError
 from nephrospot.pixels import Level, OpenSlidePixels, TiffPixels
-
-LEVEL_TOLERANCE = 1.01  # Aperio's levels are 4.0001× and 16.0005×: 1 % off is the same level
+from nephrospot.sampling import LEVEL_TOLERANCE, RawWindows, Sampling
 
 
 def open_slide(path: str | Path, direct: bool = True) -> Slide:
@@ -115,28 +114,39 @@ class Slide:
 
         Notes
         -----
-        Whole factors are averaged over blocks anchored at the slide's origin and what is left
-        (less than two) is interpolated, so neighbouring windows see the same pixels.
+        Resampled as `nephrospot.sampling` says, so that neighbouring windows see the same pixels.
         """
         index = self.choose_level(scale)
-        step = scale / self.levels[index].downsample  # level pixels per output pixel
-        block = max(1, int(step * LEVEL_TOLERANCE))
-        ratio = step / block
-        # Position, in blocks, of the centre of the first output pixel.
-        first_x, first_y = (
-            (position / self.levels[index].downsample + 0.5 * step - 0.5 - (block - 1) / 2) / block
-            for position in (x_px, y_px)
-        )
-        left, top = int(np.floor(first_x)), int(np.floor(first_y))
-        columns = int(np.ceil(first_x + ratio * (width - 1))) - left + 1
-        rows = int(np.ceil(first_y + ratio * (height - 1))) - top + 1
-        region = self._read_mirrored(index, left * block, top * block, columns * block, rows * block)
-        if block > 1:
+        sampling = Sampling.of(x_px, y_px, scale, self.levels[index].downsample)
+        columns, rows = sampling.count_blocks(width, height)
+        region = self._read_blocks(index, sampling, columns, rows)
+        if sampling.block > 1:
             region = cv2.resize(region, (columns, rows), interpolation=cv2.INTER_AREA)
-        if ratio == 1 and first_x == left and first_y == top:
+        shift_x, shift_y = sampling.shift
+        if sampling.ratio == 1 and shift_x == shift_y == 0:
             return np.ascontiguousarray(region[:height, :width])
-        matrix = np.array([[ratio, 0, first_x - left], [0, ratio, first_y - top]])
+        matrix = np.array([[sampling.ratio, 0, shift_x], [0, sampling.ratio, shift_y]])
         return self._move(region, matrix, width, height)
+
+    def read_raw(self, x_px: float, y_px: float, scale: float, side: int) -> RawWindows:
+        """One window as it is stored, to be resampled elsewhere (`nephrospot.sampling.resample`).
+
+        Parameters
+        ----------
+        x_px, y_px, scale
+            As for `read_window`.
+        side
+            Width and height of the window in output pixels.
+
+        Returns
+        -------
+        RawWindows of length 1, whose shape depends on ``scale`` and ``side`` alone
+        """
+        index = self.choose_level(scale)
+        sampling = Sampling.of(x_px, y_px, scale, self.levels[index].downsample)
+        blocks = int(np.ceil(sampling.ratio * (side - 1))) + 2
+        region = self._read_blocks(index, sampling, blocks, blocks)
+        return RawWindows(region[None], np.float32([sampling.shift]), sampling.block, sampling.ratio, side)
 
     def read_overview(self, mpp: float, target_mpp: float, max_input_px: int = 4096) -> np.ndarray:
         """Read the whole slide at ``target_mpp`` in blocks, so that memory doesn't grow with a slide
@@ -170,12 +180,21 @@ class Slide:
         )
         return cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB)
 
+    def _read_blocks(self, index: int, sampling: Sampling, columns: int, rows: int) -> np.ndarray:
+        left, top = sampling.corner
+        return self._read_mirrored(index, *(sampling.block * value for value in (left, top, columns, rows)))
+
     def _read_mirrored(self, index: int, left: int, top: int, width: int, height: int) -> np.ndarray:
         level = self.levels[index]
         x0, y0 = max(left, 0), max(top, 0)
         x1, y1 = min(left + width, level.width_px), min(top + height, level.height_px)
         if x1 <= x0 or y1 <= y0:
             raise ValueError(f"the window ({left}, {top}, {width}, {height}) lies outside level {index} of {self.path}")
+        pad = (y0 - top, top + height - y1, x0 - left, left + width - x1)
+        if any(pad):
+            # The mirror image may show more of the slide than the window does.
+            y0, y1 = max(0, min(y0, y1 - pad[1])), min(level.height_px, max(y1, pad[0]))
+            x0, x1 = max(0, min(x0, x1 - pad[3])), min(level.width_px, max(x1, pad[2]))
         try:
             region = self._decode(index, x0, y0, x1 - x0, y1 - y0)
         except (openslide.OpenSlideError, tifffile.TiffFileError, ValueError, RuntimeError, OSError) as error:
@@ -183,8 +202,10 @@ class Slide:
                 f"{self.path}: the pixels near x {round(x0 * level.downsample)}, y {round(y0 * level.downsample)} "
                 f"can't be decoded ({error}); the file is damaged, copy or export it again."
             ) from error
-        pad = (y0 - top, top + height - y1, x0 - left, left + width - x1)
-        return cv2.copyMakeBorder(region, *pad, cv2.BORDER_REFLECT) if any(pad) else region
+        if not any(pad):
+            return region
+        y, x = top - y0 + pad[0], left - x0 + pad[2]
+        return cv2.copyMakeBorder(region, *pad, cv2.BORDER_REFLECT)[y : y + height, x : x + width]
 
     def _decode(self, *window: int) -> np.ndarray:
         if self._direct is None:
