@@ -51,7 +51,7 @@ NETWORKS = [name for name, method in METHODS.items() if method.get("network")]
 RUNS = list_runs(settings["training"])
 # Trainings that read the cohort's slides for Table III alone.
 ABLATION = {
-    name: run | {"weights": run["weights"] or f"{settings['results']}/training/{name}.safetensors"}
+    name: run | {"weights": run["weights"] or f"{settings['results']}/training/{run['twin'] or name}.safetensors"}
     for name, run in RUNS.items()
     if run["table"] == "table3"
 }

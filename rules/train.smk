@@ -101,7 +101,7 @@ rule measure_patches:
     """Every patch of the test part by one training: Dice and distances, in two conventions."""
     input:
         patches="<results>/patches.parquet",
-        weights=lambda wildcards: weights_of(wildcards.run),
+        weights=lambda wildcards: trained_weights(wildcards.run),
     output:
         table="<results>/training/{run}.parquet",
     log:
@@ -232,7 +232,7 @@ rule draw_codes:
     """What Omni-Seg answers for every tissue and scale code on one test patch (journal, Fig. 8)."""
     input:
         patches="<results>/patches.parquet",
-        weights=weights_of(OMNI_SEG) if OMNI_SEG else [],
+        weights=trained_weights(OMNI_SEG) if OMNI_SEG else [],
     output:
         figure="<results>/fig8.svg",
     log:
@@ -280,7 +280,7 @@ rule write_training_page:
 rule train:
     """The weights of every method; `make weights` copies them to workflow/weights/simulated."""
     input:
-        [weights_of(name) for name in TABLE1],
+        [trained_weights(name) for name in TABLE1],
 
 
 rule table1:

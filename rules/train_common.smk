@@ -9,7 +9,7 @@ ROIS = TRAINING["rois"] or ([] if TRAINING["patches"] else f"{settings['results'
 TABLE1 = [name for name, run in RUNS.items() if run["table"] == "table1"]
 FRACTIONS = [name for name, run in RUNS.items() if run["table"] == "fig10"]
 OMNI_SEG = next((name for name in TABLE1 if RUNS[name]["network"].startswith("omni-seg")), "")
-TRAINED = [name for name, run in RUNS.items() if not run["weights"]]
+TRAINED = [name for name, run in RUNS.items() if not (run["weights"] or run["twin"])]
 # One check of learning rates may serve several trainings.
 RATED = list(dict.fromkeys(RUNS[name]["rates_of"] for name in TRAINED)) if TRAINING["rates"] else []
 
@@ -19,9 +19,9 @@ def run_of(*keys):
     return lambda wildcards: {key: RUNS[wildcards.run][key] for key in keys}
 
 
-def weights_of(name):
-    """Path of a training's weights, or of those that it was given."""
-    return RUNS[name]["weights"] or f"{settings['results']}/training/{name}.safetensors"
+def trained_weights(name):
+    """Path of a training's weights, of its twin's, or of those that it was given."""
+    return RUNS[name]["weights"] or f"{settings['results']}/training/{RUNS[name]['twin'] or name}.safetensors"
 
 
 def rois_if_any(wildcards):

@@ -80,6 +80,15 @@ def test_trainings_go_by_the_check_of_the_first_with_their_network(runs):
     }
 
 
+def test_what_would_be_the_same_weights_is_trained_once(config):
+    training = config["training"]
+    training["ablation"]["like-unets"] = {"label": "x", "network": "multi-unet", "initial": "start.safetensors"}
+    training["ablation"]["again"] = {"label": "y", "network": "omni-seg-class"}
+    runs = list_runs(read_settings(config)["training"])
+    assert runs["ablation-like-unets"]["twin"] == "unets" and runs["ablation-again"]["twin"] == "ablation-none"
+    assert [name for name, run in runs.items() if run["twin"]] == ["ablation-like-unets", "ablation-again"]
+
+
 def test_less_data_means_fewer_regions_or_where_there_are_none_fewer_labels(runs):
     learning, plain = runs["omni-33-percent"], runs["unets-33-percent"]
     assert learning["semi"]["share"] == 0.33 and learning["fraction"] == 1 and learning["share"] == 0.33

@@ -21,7 +21,8 @@ def list_runs(training: dict) -> dict[str, dict]:
         By name: table ("table1", "table3" or "fig10"), label, network, options, recipe (what all share with what is its
         own), semi (dict, or None for none), initial (weights to start from, or ""), weights (those that are measured as
         they are, or "" for a training), share (of the data, in Fig. 10), fraction (the share of the labelled regions),
-        rates_of (the name of the training whose learning-rate check it goes by), published.
+        rates_of (the name of the training whose learning-rate check it goes by), twin (the name of a training before
+        that would give the same weights, such as a method that is a row of the ablation, or ""), published.
 
     Names: the methods' own; ``ablation-{name}``; ``{method}-{percent}-percent`` for a data fraction.
     """
@@ -32,6 +33,7 @@ def list_runs(training: dict) -> dict[str, dict]:
         # Trials learn from labels alone, so trainings that differ in the rest share one.
         if not run["weights"]:
             run["rates_of"] = by_network.setdefault(run["network"], run["rates_of"])
+            run["twin"] = next((other for other, given in runs.items() if _same_training(run, given)), "")
         runs[f"ablation-{name}"] = run
     for method in training["fractions"]["methods"]:
         for share in training["fractions"]["shares"]:
@@ -106,5 +108,11 @@ def _complete(content: dict, training: dict, table: str, name: str) -> dict:
         "share": 1.0,
         "fraction": 1.0,
         "rates_of": name,
+        "twin": "",
         "published": content["published"],
     }
+
+
+def _same_training(one: dict, other: dict) -> bool:
+    keys = ("network", "options", "recipe", "semi", "initial", "weights", "fraction", "rates_of")
+    return all(one[key] == other[key] for key in keys)
