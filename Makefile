@@ -1,6 +1,7 @@
 # make run    the demonstration: four simulated kidneys → results/report.html
 # make test   the tests; make test-real  more of them, on public material
 # make bench  segmentation beside other tools (makes an environment of its own for them)
+# make coverage  what our intervals hold, by simulation
 # Both make their own environment in .venv first; the tests add the optional KPIs networks to it (67 MB).
 # PYTHON, VENV, CORES and ARGS can be set: make run CORES=8.
 
@@ -43,6 +44,10 @@ bench: $(VENV)/ready $(BENCH_VENV)/ready
 	mkdir -p results
 	python tests/benchmarks/bench.py --peers $(BENCH_VENV)/bin/python --table results/bench.tsv $(ARGS)
 
+# How often our intervals of r hold the truth, by simulation (half an hour on two cores).
+coverage: $(VENV)/ready
+	python tests/benchmarks/coverage.py $(ARGS)
+
 # torch in the same resolve; TIAToolbox without its dependencies, since it forbids this torch.
 $(BENCH_VENV)/ready: envs/bench.txt
 	$(PYTHON) -m venv $(BENCH_VENV)
@@ -62,4 +67,4 @@ $(VENV)/kpis: $(VENV)/ready envs/kpis.txt
 	$(VENV)/bin/python -m pip install --quiet --constraint envs/constraints.txt --constraint envs/kpis.txt --editable '.[rctd,slurm,test,kpis]'
 	touch $@
 
-.PHONY: run test test-real check lint weights bench
+.PHONY: run test test-real check lint weights bench coverage

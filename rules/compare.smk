@@ -2,15 +2,17 @@
 
 
 rule correlate_spots:
-    """Every method against every reference: pooled, within slides and slide by slide."""
+    """Every method against every reference, with intervals, and against every other method."""
     input:
         # No table from a cohort that wasn't checked as a whole.
         checked="<results>/check.txt",
+        slides=expand("<results>/{slide}/slide.json", slide=WITH_SPOTS),
         spots=expand("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=METHODS),
         proportions=expand("<results>/{slide}/proportions.parquet", slide=DECONVOLVED),
         scores=[included.at[slide, "scores"] for slide in WITH_SCORES if slide in WITH_SPOTS],
     output:
         table="<results>/correlations.parquet",
+        differences="<results>/differences.parquet",
     log:
         "<logs>/correlate_spots.log",
     conda:
@@ -20,6 +22,8 @@ rule correlate_spots:
         slides=included.loc[WITH_SPOTS, ["visium", "scores"]].to_dict("index"),
         deconvolved=DECONVOLVED,
         methods=list(METHODS),
+        ceilings=[name for name, method in METHODS.items() if method["ceiling"]],
+        statistics=settings["statistics"],
         comparisons=settings["comparisons"],
         tissues=list(settings["tissues"]),
         code=code("correlate_spots"),
@@ -31,6 +35,7 @@ rule write_table2:
     """Table II: a row for every method, ours and published, and what perfect masks would score."""
     input:
         correlations="<results>/correlations.parquet",
+        differences="<results>/differences.parquet",
         published=settings["published"],
     output:
         tsv="<results>/table2.tsv",

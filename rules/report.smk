@@ -36,6 +36,7 @@ rule write_report:
     input:
         table="<results>/table2.tsv",
         correlations="<results>/correlations.parquet",
+        differences="<results>/differences.parquet",
         manifests=expand("<results>/{slide}/slide.json", slide=SLIDES),
         spots=expand("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=METHODS),
         proportions=expand(

@@ -176,15 +176,18 @@ rule draw_parameters:
 use rule correlate_spots as correlate_ablation with:
     input:
         checked="<results>/check.txt",
+        slides=expand("<results>/{slide}/slide.json", slide=WITH_SPOTS),
         spots=expand("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=ABLATION),
         proportions=expand("<results>/{slide}/proportions.parquet", slide=DECONVOLVED),
         scores=[included.at[slide, "scores"] for slide in WITH_SCORES if slide in WITH_SPOTS],
     output:
         table="<results>/ablation.parquet",
+        differences="<results>/ablation_differences.parquet",
     log:
         "<logs>/correlate_ablation.log",
     params:
         methods=list(ABLATION),
+        ceilings=[],
 
 
 rule write_table3:

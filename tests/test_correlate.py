@@ -139,9 +139,23 @@ def test_concordance_by_hand():
     assert np.isnan(concordance([5, 5], [5, 5]))
 
 
+def test_presence_has_its_own_figures():
+    """Half of the spots are empty on both sides: what is left has its own r, and any of it an AUROC."""
+    rng = np.random.default_rng(0)
+    table = join_all()[0].query("reference == 'pathologist'").copy()
+    some = rng.random(len(table)) < 0.5
+    y = np.where(some, rng.uniform(5, 50, len(table)), 0)
+    x = np.where(some, y + rng.normal(0, 10, len(table)), 0).clip(0)
+    row = pick(correlate([table.assign(predicted=x, observed=y, dropped="")], COMPARISONS[:1], ["omni"], moran=False),
+               "CAP", "pathologist")  # fmt: skip
+    either = (x > 0) | (y > 0)
+    assert row["r_positive"] == pytest.approx(np.corrcoef(x[either], y[either])[0, 1])
+    greater = (x[y > 0][:, None] > x[y == 0]).mean() + (x[y > 0][:, None] == x[y == 0]).mean() / 2
+    assert row["auroc"] == pytest.approx(greater)
+
+
 def test_columns_and_counts(result):
     assert list(result) == COLUMNS
-    assert result[["n_eff", "lo", "hi"]].isna().all(axis=None)
     assert list(dict.fromkeys(result["level"])) == ["pooled", "within", "slide:A", "slide:B", "slide:C"]
     row = pick(result, "CAP", "pathologist")
     counted = dict(reversed(part.split(" ", 1)) for part in row["dropped"].split("; "))

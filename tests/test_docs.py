@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import zarr
 
-from nephrospot import agree, choose, cost, table1, table3
+from nephrospot import agree, certainty, choose, cost, differences, table1, table3
 from nephrospot.chunks import COSTS
 from nephrospot.correlate import COLUMNS, PAIR_COLUMNS
 from nephrospot.counts import judge_spots
@@ -109,7 +109,8 @@ class TestFiles:
 
 class TestColumns:
     def test_correlations(self):
-        assert_named(COLUMNS, "correlations.parquet")
+        assert_named([*COLUMNS, *certainty.COLUMNS], "correlations.parquet")
+        assert_named(differences.COLUMNS, "differences.parquet")
         assert_named(PAIR_COLUMNS, "correlations.parquet")
 
     def test_tiles(self):

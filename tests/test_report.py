@@ -9,7 +9,9 @@ import pytest
 import yaml
 from PIL import Image
 
+from nephrospot.certainty import add_certainty
 from nephrospot.correlate import correlate, join_spots
+from nephrospot.differences import compare_methods
 from nephrospot.report.page import write_report
 from nephrospot.settings import read_settings
 from nephrospot.table2 import make_table2
@@ -95,7 +97,10 @@ def inputs(root, tmp_path):
         join_spots(slide, method, table, COMPARISONS, scores[slide], proportions[slide])
         for (slide, method), table in spots.items()
     ]
+    pairs = pd.concat(joined).assign(x_um=lambda table: table["x_px"] / 2, y_um=lambda table: table["y_px"] / 2)
     correlations = correlate(joined, COMPARISONS, list(settings["methods"]), moran=False)
+    correlations = add_certainty(correlations, pairs, seed=1, replicates=200)
+    differences = compare_methods(pairs, COMPARISONS, list(settings["methods"]), seed=1, replicates=200)
     sheet = pd.DataFrame({"slide": ["K1", NASTY, "K9"], "exclude": ["", "", "folded <i>tissue</i>"]})
     overlays = {}
     for index, key in enumerate(spots):
@@ -107,8 +112,9 @@ def inputs(root, tmp_path):
         "settings": settings,
         "manifests": manifests,
         "sheet": sheet,
-        "table2": make_table2(correlations, settings["methods"], PUBLISHED),
+        "table2": make_table2(correlations, settings["methods"], PUBLISHED, differences),
         "correlations": correlations,
+        "differences": differences,
         "spots": spots,
         "proportions": proportions,
         "scores": scores,
@@ -203,11 +209,22 @@ def test_every_published_method_has_a_row_and_nan_a_footnote(page):
 
 def test_every_value_of_table2_carries_its_n(page, inputs):
     body = page[page.index('class="table2"') : page.index('class="notes"')]
-    shown = re.findall(r'class="num ours[^"]*">([^<]+)<small>n = ([\d,]+)</small>', body)
+    cell = r'class="num ours[^"]*">([^<]+)(?:<sup>†</sup>)?<small>([^<]+)</small><small>n = ([\d,]+)</small>'
+    shown = re.findall(cell, body)
     table = inputs["table2"]
     for pair in ("PT rctd", "CAP pathologist"):
-        value, n = table.loc[0, [f"{pair}: r_x100", f"{pair}: n"]]
-        assert (f"{value:.2f}", f"{n}") in shown, f"{pair}: {value} over {n} spots isn't shown together"
+        value, lo, hi, n = table.loc[0, [f"{pair}: {name}" for name in ("r_x100", "lo_x100", "hi_x100", "n")]]
+        wanted = (f"{value:.2f}", f"{lo:.1f} to {hi:.1f}", f"{n}")
+        assert lo < value < hi and wanted in shown, f"{wanted} aren't shown together"
+
+
+def test_how_sure_names_both_questions(page, inputs):
+    words = text_of(page[page.index('id="certainty"') : page.index('id="refused"')])
+    assert "can't be told apart" in words or "better" in words or "has no correlation here" in words
+    assert "In new animals" in words and "On these slides" in words
+    assert "AUROC" in words and "worth (n_eff)" in words
+    row = inputs["correlations"].query("level == 'pooled' and method == 'omni-seg' and tissue == 'CAP'").iloc[0]
+    assert f"{row['lo']:.3f} to {row['hi']:.3f}" in words
 
 
 def test_the_answer_names_the_highest_and_says_simulated(page, inputs):
@@ -215,7 +232,7 @@ def test_the_answer_names_the_highest_and_says_simulated(page, inputs):
     words = text_of(page[: page.index('class="table2"')])
     assert "These values come from simulated data." in words, "the answer itself says so too"
     best = table.loc[0, "CAP pathologist: r_x100"]
-    assert f"r × 100 = {best:.2f} over" in words, "the sentence gives the value and its n"
+    assert f"r × 100 = {best:.2f} (95 % interval" in words, "the sentence gives the value and its interval"
     assert "All 2 slides of this report are simulated" in words, "the banner tells that nothing is real"
     assert "trained on simulated images" in words, "and that the weights aren't the published ones"
 

@@ -130,3 +130,30 @@ def test_bad_published_table(tmp_path):
     (tmp_path / "p.tsv").write_text("method\ttissue\nA\tPT\n")
     with pytest.raises(InputError, match=r"no column reference, magnification, r_x100"):
         read_published(tmp_path / "p.tsv")
+
+
+@pytest.fixture
+def differences():
+    rows = [
+        ("omniseg", "tal", "PT", "rctd", True, True, 0.001, 0.4, 0.30),
+        ("tal", "unet", "PT", "rctd", False, False, 0.5, 0.1, 0.5),
+        ("omniseg", "unet", "PT", "rctd", True, False, 0.2, 0.4, 0.01),
+    ]
+    columns = ["method_a", "method_b", "tissue", "reference", "with_best", "separable", "p", "t_diff", "t_p"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_ties_stand_with_the_best_and_a_dagger_tells_of_new_animals(correlations, published, differences):
+    unet = correlations.query("method == 'tal' and tissue == 'PT'").assign(method="unet", r=0.74)
+    both = pd.concat([correlations, unet])
+    both = both.assign(lo=both["r"] - 0.05, hi=both["r"] + 0.04)
+    methods = METHODS | {"unet": {"label": "U-Nets & co", "published": "U-Nets", "ceiling": False}}
+    table = make_table2(both, methods, published, differences).set_index("method")
+    assert table.loc[["omniseg", "tal", "unet", "truth"], "PT rctd: standing"].tolist() == ["best", "below", "tie", ""]
+    assert table.loc[["omniseg", "tal", "unet"], "PT rctd: animals"].tolist() == ["", "not shown", "differs"]
+    assert (table["CAP pathologist: standing"] == "").all(), "nothing was compared there"
+    assert table.loc["omniseg", ["PT rctd: lo_x100", "PT rctd: hi_x100"]].tolist() == [70.25, 79.25]
+    page = render_table2(table.reset_index())
+    assert "<b>75.25 <small>70.2 – 79.2</small></b>" in page
+    assert page.count("<b>") == 2 and page.count("<sup>†</sup>") == 3, "two daggers and their explanation"
+    assert "new animals" not in render_table2(make_table2(both, methods, published)), "no key without marks"

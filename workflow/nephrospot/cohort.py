@@ -31,7 +31,7 @@ def join_cohort(
     Parameters
     ----------
     results
-        Folder with ``{slide}/{method}/spots.parquet`` and ``{slide}/proportions.parquet``.
+        Folder with ``{slide}/slide.json``, ``{slide}/{method}/spots.parquet`` and ``{slide}/proportions.parquet``.
     slides
         {slide: {"visium": its Space Ranger folder, "scores": its scores or ""}}.
     deconvolved
@@ -42,15 +42,17 @@ def join_cohort(
     Yields
     ------
     DataFrame
-        As `nephrospot.correlate.join_spots`.
+        As `nephrospot.correlate.join_spots`, with the spots' places on the slide in µm, ``x_um`` and ``y_um``.
     """
     for slide, given in slides.items():
         folder = Path(results) / slide
         scores = _read_scores(slide, given, tissues) if given["scores"] else None
         proportions = pd.read_parquet(folder / "proportions.parquet") if slide in deconvolved else None
+        mpp = read_json(folder / "slide.json")["mpp"]
         for method in methods:
             spots = pd.read_parquet(folder / method / "spots.parquet")
-            yield join_spots(slide, method, spots, comparisons, scores, proportions)
+            joined = join_spots(slide, method, spots, comparisons, scores, proportions)
+            yield joined.assign(x_um=joined["x_px"] * mpp, y_um=joined["y_px"] * mpp)
 
 
 def _read_scores(slide: str, given: dict[str, str], tissues: list[str]) -> pd.DataFrame:
@@ -103,6 +105,7 @@ def gather_report(results: str | Path, settings: dict, sheet: pd.DataFrame) -> d
         "sheet": sheet,
         "table2": pd.read_csv(results / "table2.tsv", sep="\t", keep_default_na=False, na_values=["nan"]),
         "correlations": pd.read_parquet(results / "correlations.parquet"),
+        "differences": pd.read_parquet(results / "differences.parquet"),
         "spots": {key: pd.read_parquet(path) for key, path in existing("spots.parquet", pairs).items()},
         "proportions": {
             slide: pd.read_parquet(path)

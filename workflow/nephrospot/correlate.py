@@ -14,12 +14,13 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 from scipy import stats
+from sklearn.metrics import roc_auc_score
 
 from nephrospot.errors import InputError, did_you_mean
 
 REFERENCES = ("pathologist", "rctd", "nnls")
 PAIR_COLUMNS = ["slide", "method", "tissue", "reference", "barcode", "x_px", "y_px", "predicted", "observed", "dropped"]
-NUMBERS = ["n_eff", "r", "lo", "hi", "rho", "ccc", "mean_error_pp", "mae_pp", "moran_i"]
+NUMBERS = ["r", "rho", "r_positive", "auroc", "ccc", "mean_error_pp", "mae_pp", "moran_i"]
 COLUMNS = ["method", "tissue", "reference", "level", "n", "n_slides", *NUMBERS, "reason", "dropped"]
 FEWEST_FOR_MORAN = 10  # spots on a slide; a hexagonal neighbourhood needs seven
 
@@ -135,8 +136,9 @@ def correlate(
         ``method, tissue, reference, level`` ("pooled", "within", "slide:<id>"), ``n`` (spots with
         both values), ``n_slides``, ``r, rho, ccc, mean_error_pp`` (predicted minus observed),
         ``mae_pp, moran_i``, ``reason`` (why r is NaN) and ``dropped`` (spots without both values,
-        counted by reason). ``n_eff, lo, hi`` are NaN: intervals that respect neighbouring spots
-        are still to come, and until then ``moran_i`` tells how much n overstates.
+        counted by reason); ``r_positive`` over the spots where either side isn't 0, and ``auroc`` of
+        the prediction for any of the tissue at all in the reference, both NaN within slides.
+        `nephrospot.certainty.add_certainty` says how sure r is.
     """
     pairs = [table for table in tables if len(table)]
     pairs = pd.concat(pairs, ignore_index=True) if pairs else pd.DataFrame(columns=PAIR_COLUMNS)
@@ -170,6 +172,8 @@ def _describe(pairs: pd.DataFrame, level: str, moran: bool) -> dict:
     row["dropped"] = "; ".join(f"{count:,} {why}" for why, count in counted.items())
     if level != "within" and len(spots) and pairs["reference"].iloc[0] == "pathologist":
         row |= {"ccc": concordance(x, y), "mean_error_pp": np.mean(x - y), "mae_pp": np.mean(np.abs(x - y))}
+    if level != "within":
+        row |= _describe_presence(x, y)
     if level == "within":
         x, y = (_centre(values, spots["slide"].to_numpy()) for values in (x, y))
     row["reason"] = _why_undefined(pairs, spots, x, y, level, counted)
@@ -177,6 +181,17 @@ def _describe(pairs: pd.DataFrame, level: str, moran: bool) -> dict:
         row |= {"r": stats.pearsonr(x, y).statistic, "rho": stats.spearmanr(x, y).statistic}
         if moran:
             row["moran_i"] = moran_of_residuals(x, y, spots)
+    return row
+
+
+def _describe_presence(x: np.ndarray, y: np.ndarray) -> dict:
+    """For tissues that most spots have none of: r where there is some, and whether there is any."""
+    some = (x > 0) | (y > 0)
+    row = {}
+    if some.sum() >= 3 and not _is_constant(x[some]) and not _is_constant(y[some]):
+        row["r_positive"] = stats.pearsonr(x[some], y[some]).statistic
+    if 0 < (y > 0).sum() < len(y):
+        row["auroc"] = float(roc_auc_score(y > 0, x))
     return row
 
 

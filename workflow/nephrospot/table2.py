@@ -23,6 +23,15 @@ BLOCK_WORDS = {
     "ceiling": "Ceilings (perfect masks: what the references allow at most)",
     "published": "Published, not run here",
 }
+BOLD_WORDS = (
+    "Bold: the highest, and every value that can't be told from it on these slides (the wider of Zou's interval with "
+    "effective numbers of spots and the paired block bootstrap, Holm-adjusted over the comparisons with the highest)."
+)
+DAGGER = "<sup>†</sup>"
+DAGGER_WORDS = (
+    "In new animals it may be otherwise: a paired t over the slides' own correlations disagrees with the comparison on "
+    "these slides."
+)
 STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;margin:2rem;color:#222}table{border-collapse:collapse}"
     "caption{text-align:left;font-weight:600;padding:.3rem 0}th,td{padding:.25rem .8rem;text-align:right}"
@@ -62,26 +71,34 @@ def read_published(path: str | Path) -> pd.DataFrame:
 
 
 def make_table2(
-    correlations: pd.DataFrame, methods_config: Mapping[str, Mapping], published: pd.DataFrame
+    correlations: pd.DataFrame,
+    methods_config: Mapping[str, Mapping],
+    published: pd.DataFrame,
+    differences: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Put pooled r × 100 and the published value of every method side by side.
 
     Parameters
     ----------
     correlations : DataFrame
-        From `correlate`.
+        From `correlate`, with intervals (`nephrospot.certainty.add_certainty`) or without.
     methods_config : mapping
         {method: {"label": text, "published": name in ``published`` or None, "ceiling": bool}}, in the
         order wanted.
     published : DataFrame
         From `read_published`.
+    differences : DataFrame, optional
+        From `nephrospot.differences.compare_methods`.
 
     Returns
     -------
     DataFrame
         ``block`` ("method", "ceiling", "published"), ``method`` ("" where not run), ``label``, and for
-        each comparison ``{tissue} {reference}: r_x100, n, reason, published_r_x100, published_reason``.
-        Values × 100 with two decimals; a reason says why its value is absent.
+        each comparison ``{tissue} {reference}: r_x100, lo_x100, hi_x100, n, standing, animals, reason,
+        published_r_x100, published_reason``. Values × 100 with two decimals; a reason says why its value is absent.
+        ``standing``: "best", "tie" (not separable from the best on these slides), "below" or "". ``animals``: what
+        the slides' own correlations say of the best against this method, where it is another thing: "not shown"
+        for one that is below, "differs" for a tie.
 
     Raises
     ------
@@ -107,7 +124,9 @@ def make_table2(
         for method, label, name in members:
             row = {"block": block, "method": method, "label": label}
             for tissue, reference in pairs:
-                cell = _ours(pooled, method, tissue, reference) | _published(published, name, tissue, reference)
+                cell = _ours(pooled, method, tissue, reference)
+                cell |= _stand(differences, method, tissue, reference)
+                cell |= _published(published, name, tissue, reference)
                 row |= {f"{tissue} {reference}: {key}": value for key, value in cell.items()}
             rows.append(row)
     return pd.DataFrame(rows)
@@ -116,10 +135,30 @@ def make_table2(
 def _ours(pooled, method, tissue, reference) -> dict:
     found = pooled[(pooled["method"] == method) & (pooled["tissue"] == tissue) & (pooled["reference"] == reference)]
     if not len(found):
-        return {"r_x100": np.nan, "n": 0, "reason": "not run"}
+        return {"r_x100": np.nan, "lo_x100": np.nan, "hi_x100": np.nan, "n": 0, "reason": "not run"}
     row = found.iloc[0]
     reason = "" if np.isfinite(row["r"]) else row["reason"] or "undefined"
-    return {"r_x100": round(100 * row["r"], 2), "n": int(row["n"]), "reason": reason}
+    values = {f"{name}_x100": round(100 * row.get(name, np.nan), 2) for name in ("r", "lo", "hi")}
+    return values | {"n": int(row["n"]), "reason": reason}
+
+
+def _stand(differences: pd.DataFrame | None, method: str, tissue: str, reference: str) -> dict:
+    """Where a method stands beside the best one, and whether new animals are another matter."""
+    cell = {"standing": "", "animals": ""}
+    if differences is None or not method:
+        return cell
+    same = (differences["tissue"] == tissue) & (differences["reference"] == reference) & differences["with_best"]
+    rivals = differences[same & differences["p"].notna()]
+    if (rivals["method_a"] == method).any():
+        return cell | {"standing": "best"}
+    found = rivals[rivals["method_b"] == method]
+    if not len(found):
+        return cell
+    row = found.iloc[0]
+    shown = row["t_p"] < 0.05 and row["t_diff"] > 0
+    if row["separable"]:
+        return {"standing": "below", "animals": "" if shown else "not shown"}
+    return {"standing": "tie", "animals": "differs" if shown else ""}
 
 
 def _published(published, name, tissue, reference) -> dict:
@@ -158,9 +197,19 @@ def render_table2(table: pd.DataFrame, title: str = "Table II") -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f"<style>{STYLE}</style></head><body><table><caption>{escape(title)}: Pearson's r × 100 over the spots of all "
-        f'slides</caption><thead><tr><th rowspan="2">Method</th>{top}</tr><tr>{low}</tr></thead>'
-        f"{''.join(body)}</table>{notes.render()}</body></html>\n"
+        f'slides, with its 95 % interval</caption><thead><tr><th rowspan="2">Method</th>{top}</tr>'
+        f"<tr>{low}</tr></thead>{''.join(body)}</table>{notes.render()}{_key(table, pairs)}</body></html>\n"
     )
+
+
+def _key(table: pd.DataFrame, pairs: list[str]) -> str:
+    """What bold and the dagger mean, where there are any."""
+    told = ""
+    if any((table[f"{pair}: standing"] == "best").any() for pair in pairs):
+        told += f"<p>{BOLD_WORDS}</p>"
+    if any((table[f"{pair}: animals"] != "").any() for pair in pairs):
+        told += f"<p>{DAGGER} {DAGGER_WORDS}</p>"
+    return told
 
 
 def _heading(pair: str) -> str:
@@ -171,6 +220,11 @@ def _heading(pair: str) -> str:
 def _cells(row: pd.Series, pair: str, notes: Footnotes) -> str:
     n = row[f"{pair}: n"]
     ours = _value(row[f"{pair}: r_x100"], row[f"{pair}: reason"], notes)
+    if np.isfinite(row[f"{pair}: lo_x100"]):
+        ours += f" <small>{row[f'{pair}: lo_x100']:.1f} – {row[f'{pair}: hi_x100']:.1f}</small>"
+    if row[f"{pair}: standing"] in ("best", "tie"):
+        ours = f"<b>{ours}</b>"
+    ours += DAGGER if row[f"{pair}: animals"] else ""
     theirs = _value(row[f"{pair}: published_r_x100"], row[f"{pair}: published_reason"], notes)
     return f"<td>{ours}</td><td>{f'{n:,}' if n else ''}</td><td>{theirs}</td>"
 

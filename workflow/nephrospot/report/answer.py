@@ -29,8 +29,9 @@ def lay_out_table2(table2: pd.DataFrame, settings: Mapping) -> dict:
     Returns
     -------
     dict
-        ``columns`` (headings), ``blocks`` ({title, rows: [{label, cells: [{ours, n, published, best, …}]}]}),
-        ``footnotes`` ([(letter, sentence)]).
+        ``columns`` (headings), ``blocks`` ({title, rows: [{label, cells: [{ours, interval, n, published, best, …}]}]}),
+        ``footnotes`` ([(letter, sentence)]), ``compared`` (whether methods were compared), ``daggers`` (whether any has
+        one).
     """
     pairs = [name.removesuffix(": r_x100") for name in table2 if name.endswith(": r_x100")]
     notes: dict[str, str] = {}
@@ -52,7 +53,15 @@ def lay_out_table2(table2: pd.DataFrame, settings: Mapping) -> dict:
         name = settings["tissues"].get(tissue, {}).get("name", tissue)
         columns.append({"tissue": tissue, "name": name, "against": tell_reference(reference)})
     footnotes = [(mark, sentence) for sentence, mark in notes.items()]
-    return {"columns": columns, "blocks": blocks, "footnotes": footnotes}
+    cells = [cell for block in blocks for row in block["rows"] for cell in row["cells"]]
+    standings = [table2[f"{pair}: standing"] for pair in pairs if f"{pair}: standing" in table2]
+    return {
+        "columns": columns,
+        "blocks": blocks,
+        "footnotes": footnotes,
+        "compared": any((standing == "best").any() for standing in standings),
+        "daggers": any(cell["dagger"] for cell in cells),
+    }
 
 
 def tell_answer(table2: pd.DataFrame) -> str:
@@ -74,7 +83,8 @@ def tell_answer(table2: pd.DataFrame) -> str:
         verb = ("are highest together with" if len(labels) > 1 else "is highest with") if others else "reaches"
         clauses.append(
             f"for {tissue} against {against}, {join_words(labels)} {verb} "
-            f"r\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}100 = {tell_value(value, 2)} over {int(n):,} spots{limit}"
+            f"r\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}100 = {tell_value(value, 2)}{_tell_interval(row, pair)} over "
+            f"{int(n):,} spots{limit}{_tell_ties(methods, pair)}"
         )
     if not clauses:
         return "No comparison was asked for, so there is no Table II."
@@ -109,6 +119,16 @@ def tell_simulation(
     return sentences
 
 
+def _tell_interval(row: pd.Series, pair: str) -> str:
+    lo, hi = (row.get(f"{pair}: {end}_x100", np.nan) for end in ("lo", "hi"))
+    return f" (95\N{NO-BREAK SPACE}% interval {tell_value(lo, 1)} to {tell_value(hi, 1)})" if np.isfinite(lo) else ""
+
+
+def _tell_ties(methods: pd.DataFrame, pair: str) -> str:
+    ties = methods.loc[methods.get(f"{pair}: standing", "") == "tie", "label"].tolist()
+    return f", and can't be told from {join_words(ties)} on these slides" if ties else ""
+
+
 def _says_simulated(value: str | Iterable[str] | None) -> bool:
     texts = [value] if isinstance(value, str) else value or []
     return any("simulated" in text.lower() and "not simulated" not in text.lower() for text in texts)
@@ -141,14 +161,18 @@ def _cell(row: pd.Series, pair: str, notes: dict[str, str], best: bool) -> dict:
         text if isinstance(text, str) else "" for text in (row[f"{pair}: reason"], row[f"{pair}: published_reason"])
     )
     not_run = reason == "not run"
+    lo, hi = (row.get(f"{pair}: {end}_x100", np.nan) for end in ("lo", "hi"))
+    animals = row.get(f"{pair}: animals")
     return {
         "ours": tell_value(ours, 2) if np.isfinite(ours) else "",
+        "interval": f"{tell_value(lo, 1)} to {tell_value(hi, 1)}" if np.isfinite(lo) else "",
+        "dagger": isinstance(animals, str) and animals != "",
         "ours_mark": "" if np.isfinite(ours) or not_run else _mark(reason, notes),
         "n": "" if not_run else f"{int(n):,}",
         "published": tell_value(theirs, 2) if np.isfinite(theirs) else "",
         "published_mark": _mark(published_reason and f"published: {published_reason}", notes),
         "not_run": not_run,
-        "best": best,
+        "best": best or row.get(f"{pair}: standing") == "tie",
     }
 
 

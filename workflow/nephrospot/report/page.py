@@ -12,12 +12,11 @@ import yaml
 
 from nephrospot.files import whole
 from nephrospot.report.answer import lay_out_table2, tell_answer, tell_simulation
+from nephrospot.report.certainty import list_agreement, list_by_slide, list_certainty, list_differences
 from nephrospot.report.evidence import check_with_nnls, join_comparison, show_comparison
 from nephrospot.report.pictures import embed_jpegs, list_pictures
 from nephrospot.report.segmentation import list_evaluation, list_objects
 from nephrospot.report.tables import (
-    list_by_slide,
-    list_certainty,
     list_deconvolutions,
     list_dropped,
     list_notes,
@@ -47,6 +46,7 @@ def write_report(
     predictions: Mapping[tuple[str, str], Mapping],
     weights: Mapping[str, Mapping],
     versions: Mapping[str, str],
+    differences: pd.DataFrame | None = None,
     evaluation: pd.DataFrame | None = None,
     objects: Mapping[tuple[str, str], pd.DataFrame] | None = None,
     made_at: str | None = None,
@@ -79,6 +79,8 @@ def write_report(
         {method: {"path", "sha256", "card"}}.
     versions
         {program or package: version}.
+    differences
+        From `nephrospot.differences.compare_methods`, if methods were compared.
     evaluation
         Content of evaluation.tsv; None where no method is the truth.
     objects
@@ -126,6 +128,8 @@ def write_report(
         "nnls_check": check_with_nnls(transcripts, spots, proportions, correlations, labels),
         "unused_spots": list_unused_spots(proportions),
         "certainty": list_certainty(correlations, labels),
+        "agreement": list_agreement(correlations, labels),
+        "differences": list_differences(differences, labels),
         "by_slide": list_by_slide(correlations, labels),
         "refused_tissues": list_refused_tissues(predictions, labels),
         "dropped": list_dropped(correlations, labels),

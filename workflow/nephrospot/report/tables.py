@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from nephrospot.report.wording import join_words, tell_reference, tell_signed, tell_value
+from nephrospot.report.wording import join_words, tell_reference, tell_value
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 WITNESSES = {"tag": "file", "override": "sheet", "pitch": "spot pitch", "fiducial": "fiducials"}
@@ -111,61 +111,10 @@ def list_notes(sentences: Mapping[str, list[str]]) -> list[tuple[str, str]]:
     return [(join_words(slides), sentence[0].upper() + sentence[1:]) for sentence, slides in told.items() if sentence]
 
 
-def list_certainty(correlations: pd.DataFrame, labels: Mapping[str, str]) -> dict:
-    """One row a comparison and method: pooled, within slides, the slides' range, agreement and Moran's I."""
-    head = ["comparison", "method", "n", "slides", "r pooled", "r within", "r by slide", "Spearman's ρ", "CCC",
-            "mean error, pp", "mean absolute error, pp", "Moran's I"]  # fmt: skip
-    rows = []
-    for row in _ordered(correlations, labels, "pooled"):
-        same = _same(correlations, row)
-        within = same.loc[same["level"] == "within", "r"]
-        by_slide = same.loc[same["level"].str.startswith("slide:"), "r"].dropna()
-        spread = f"{tell_value(by_slide.min(), 2)} to {tell_value(by_slide.max(), 2)}" if len(by_slide) else "–"
-        rows.append(
-            [
-                f"{row['tissue']} against {tell_reference(row['reference'])}",
-                labels.get(row["method"], row["method"]),
-                f"{int(row['n']):,}",
-                f"{int(row['n_slides']):,}",
-                tell_value(row["r"], 3),
-                tell_value(within.iloc[0], 3) if len(within) else "–",
-                spread,
-                tell_value(row["rho"], 3),
-                tell_value(row["ccc"], 3),
-                tell_signed(row["mean_error_pp"], 1),
-                tell_value(row["mae_pp"], 1),
-                tell_value(row["moran_i"], 2),
-            ]
-        )
-    return {"head": head, "rows": rows, "numeric": [2, 3, 4, 5, 6, 7, 8, 9, 10, 11]}
-
-
-def list_by_slide(correlations: pd.DataFrame, labels: Mapping[str, str]) -> dict:
-    """One row a comparison, method and slide, with the reason where r is lacking."""
-    head = ["comparison", "method", "slide", "n", "r", "Spearman's ρ", "CCC", "mean error, pp", "Moran's I",
-            "why there is no r"]  # fmt: skip
-    rows = [
-        [
-            f"{row['tissue']} against {tell_reference(row['reference'])}",
-            labels.get(row["method"], row["method"]),
-            row["level"].removeprefix("slide:"),
-            f"{int(row['n']):,}",
-            tell_value(row["r"], 3),
-            tell_value(row["rho"], 3),
-            tell_value(row["ccc"], 3),
-            tell_signed(row["mean_error_pp"], 1),
-            tell_value(row["moran_i"], 2),
-            row["reason"] if isinstance(row["reason"], str) else "",
-        ]
-        for row in _ordered(correlations, labels, "slide:")
-    ]
-    return {"head": head, "rows": rows, "numeric": [3, 4, 5, 6, 7, 8]}
-
-
 def list_dropped(correlations: pd.DataFrame, labels: Mapping[str, str]) -> dict:
     """Spots that a pooled value of Table II goes without, with reasons and counts."""
     rows = []
-    for row in _ordered(correlations, labels, "pooled"):
+    for row in order_rows(correlations, labels, "pooled"):
         told = "; ".join(text for text in (row["reason"], row.get("dropped")) if isinstance(text, str) and text)
         if told:
             comparison = f"{row['tissue']} against {tell_reference(row['reference'])}"
@@ -225,7 +174,7 @@ def list_other_weights(
     ]
 
 
-def _ordered(correlations: pd.DataFrame, labels: Mapping[str, str], level: str) -> list[pd.Series]:
+def order_rows(correlations: pd.DataFrame, labels: Mapping[str, str], level: str) -> list[pd.Series]:
     """Rows of a level, comparison by comparison, methods in the order of the configuration."""
     chosen = correlations[correlations["level"].str.startswith(level)]
     comparisons = list(dict.fromkeys(zip(chosen["tissue"], chosen["reference"], strict=True)))
@@ -235,8 +184,3 @@ def _ordered(correlations: pd.DataFrame, labels: Mapping[str, str], level: str) 
         for place, (t, r, m) in enumerate(zip(chosen["tissue"], chosen["reference"], chosen["method"], strict=True))
     ]
     return [chosen.iloc[place] for *_, place in sorted(rank)]
-
-
-def _same(correlations: pd.DataFrame, row: pd.Series) -> pd.DataFrame:
-    keys = ("method", "tissue", "reference")
-    return correlations[np.logical_and.reduce([correlations[key] == row[key] for key in keys])]
