@@ -85,6 +85,17 @@ def visium_if_any(wildcards):
     return included.at[wildcards.slide, "visium"] or []
 
 
+def scores_if_any(wildcards):
+    """Input function: a slide's scores, or no input for a slide without."""
+    return included.at[wildcards.slide, "scores"] or []
+
+
+def proportions_if_any(wildcards):
+    """Input function: a slide's cell types, or no input where nothing is deconvolved."""
+    slide = wildcards.slide
+    return f"{settings['results']}/{slide}/proportions.parquet" if slide in DECONVOLVED else []
+
+
 def sheet_row(*columns):
     """Params function: a slide's values in some columns."""
     return lambda wildcards: {name: included.at[wildcards.slide, name] for name in columns}
@@ -162,6 +173,7 @@ def slide_finals():
         file=["masks.ome.zarr", "masks.geojson.gz", "objects.parquet", "overview.jpg", "regions.jpg"],
     )
     finals += expand("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=METHODS)
+    finals += expand("<results>/{slide}/shifts.{kind}", slide=WITH_SPOTS, kind=["parquet", "json"])
     finals += expand("<results>/{slide}/proportions.parquet", slide=DECONVOLVED)
     return finals
 

@@ -31,6 +31,37 @@ rule correlate_spots:
         "../scripts/correlate_spots.py"
 
 
+rule measure_shifts:
+    """Would the spots of a slide fit better if they lay elsewhere: r under trial shifts."""
+    input:
+        manifest="<results>/{slide}/slide.json",
+        masks=expand("<results>/{{slide}}/{method}/masks.ome.zarr", method=settings["methods"]),
+        spots=expand("<results>/{{slide}}/{method}/spots.parquet", method=settings["methods"]),
+        proportions=proportions_if_any,
+        scores=scores_if_any,
+    output:
+        table="<results>/{slide}/shifts.parquet",
+        peaks="<results>/{slide}/shifts.json",
+    log:
+        "<logs>/measure_shifts/{slide}.log",
+    wildcard_constraints:
+        slide=any_of(WITH_SPOTS),
+    conda:
+        "../envs/nephrospot.yaml"
+    params:
+        results=lambda wildcards, output: str(Path(output.table).parent.parent),
+        given=sheet_row("visium", "scores"),
+        deconvolved=DECONVOLVED,
+        methods=list(settings["methods"]),
+        comparisons=settings["comparisons"],
+        tissues=list(settings["tissues"]),
+        diameter_um=settings["spots"]["diameter_um"],
+        seed=settings["statistics"]["seed"],
+        code=code("measure_shifts"),
+    script:
+        "../scripts/measure_shifts.py"
+
+
 rule write_table2:
     """Table II: a row for every method, ours and published, and what perfect masks would score."""
     input:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import zarr
 
-from nephrospot import agree, certainty, choose, cost, differences, table1, table3
+from nephrospot import agree, certainty, choose, cost, differences, shifts, table1, table3
 from nephrospot.chunks import COSTS
 from nephrospot.correlate import COLUMNS, PAIR_COLUMNS
 from nephrospot.counts import judge_spots
@@ -173,6 +173,10 @@ class TestColumns:
 
 
 class TestKeys:
+    def test_shifts(self):
+        keys = [*shifts.COLUMNS, *shifts.describe_peak(shifts.Peak(1.0, 2.0, 0.9, 0.8, 1.0, False)), "slide", "peaks"]
+        assert_named(keys, "shifts.parquet and shifts.json")
+
     def test_slide_json(self):
         keys = dictionary_keys("check.py", "check_slide") | dictionary_keys("registration.py", "compare_images")
         keys |= dictionary_keys("mpp.py", "resolve_mpp")

@@ -120,6 +120,8 @@ def gather_report(results: str | Path, settings: dict, sheet: pd.DataFrame) -> d
         "predictions": {key: read_json(path) for key, path in existing("predict.json", pairs).items()},
         "weights": weights,
         "versions": list_versions(),
+        "shifts": {slide: pd.read_parquet(p) for slide, p in existing("shifts.parquet", list(included.index)).items()},
+        "peaks": {slide: read_json(p)["peaks"] for slide, p in existing("shifts.json", list(included.index)).items()},
         "evaluation": pd.read_csv(results / "evaluation.tsv", sep="\t") if settings["evaluation"]["truth"] else None,
         "objects": {key: pd.read_parquet(path) for key, path in existing("objects.parquet", pairs).items()},
     }

@@ -16,6 +16,7 @@ from nephrospot.report.certainty import list_agreement, list_by_slide, list_cert
 from nephrospot.report.evidence import check_with_nnls, join_comparison, show_comparison
 from nephrospot.report.pictures import embed_jpegs, list_pictures
 from nephrospot.report.segmentation import list_evaluation, list_objects
+from nephrospot.report.shifts import draw_shifts, list_shifts, list_suspicions
 from nephrospot.report.tables import (
     list_deconvolutions,
     list_dropped,
@@ -47,6 +48,8 @@ def write_report(
     weights: Mapping[str, Mapping],
     versions: Mapping[str, str],
     differences: pd.DataFrame | None = None,
+    shifts: Mapping[str, pd.DataFrame] | None = None,
+    peaks: Mapping[str, list[dict]] | None = None,
     evaluation: pd.DataFrame | None = None,
     objects: Mapping[tuple[str, str], pd.DataFrame] | None = None,
     made_at: str | None = None,
@@ -81,6 +84,8 @@ def write_report(
         {program or package: version}.
     differences
         From `nephrospot.differences.compare_methods`, if methods were compared.
+    shifts, peaks
+        {slide: shifts.parquet}, {slide: the peaks of shifts.json}, where trial shifts were made.
     evaluation
         Content of evaluation.tsv; None where no method is the truth.
     objects
@@ -128,6 +133,9 @@ def write_report(
         "nnls_check": check_with_nnls(transcripts, spots, proportions, correlations, labels),
         "unused_spots": list_unused_spots(proportions),
         "certainty": list_certainty(correlations, labels),
+        "suspicions": list_suspicions(peaks or {}, labels),
+        "shifts": list_shifts(peaks or {}, labels),
+        "shift_figures": draw_shifts(shifts or {}, peaks or {}, labels),
         "agreement": list_agreement(correlations, labels),
         "differences": list_differences(differences, labels),
         "by_slide": list_by_slide(correlations, labels),

@@ -1,0 +1,17 @@
+"""Spots of one slide under trial shifts → r of each, and where it is highest."""
+
+from nephrospot.check import read_slide_manifest
+from nephrospot.cohort import join_cohort
+from nephrospot.files import write_json, write_parquet
+from nephrospot.job import job
+from nephrospot.shifts import try_shifts
+
+with job(snakemake):
+    p, slide = snakemake.params, snakemake.wildcards.slide
+    mpp = read_slide_manifest(snakemake.input.manifest)["mpp"]
+    tables = join_cohort(p.results, {slide: p.given}, p.deconvolved, p.methods, p.comparisons, p.tissues)
+    pairs = dict(zip(p.methods, tables, strict=True))
+    masks = dict(zip(p.methods, snakemake.input.masks, strict=True))
+    table, peaks = try_shifts(pairs, masks, mpp, p.diameter_um, p.seed)
+    write_parquet(snakemake.output.table, table.astype({"n": "int64"}) if len(table) else table)
+    write_json(snakemake.output.peaks, {"slide": slide, "peaks": peaks})
