@@ -45,6 +45,7 @@ included = sheet[sheet["exclude"] == ""].set_index("slide", drop=False)
 SLIDES = list(included.index)
 WITH_SPOTS = list(included.index[included["visium"] != ""])
 WITH_SCORES = list(included.index[included["scores"] != ""])
+SCORED = [slide for slide in WITH_SCORES if slide in WITH_SPOTS]
 DECONVOLVED = WITH_SPOTS if settings["deconvolution"]["reference"] else []
 METHODS = expand_sweep(settings["methods"], settings["segmentation"]["sweep"])
 NETWORKS = [name for name, method in METHODS.items() if method.get("network")]
@@ -182,6 +183,7 @@ def cohort_finals():
     """What the cohort ends with."""
     names = ["check.txt", "correlations.parquet", "table2.tsv", "table2.html", "report.html"]
     names += ["evaluation.parquet", "evaluation.tsv"] if EVALUATED else []
+    names += ["readers.tsv"] if SCORED else []
     return [f"{settings['results']}/{name}" for name in names]
 
 

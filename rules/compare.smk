@@ -9,7 +9,7 @@ rule correlate_spots:
         slides=expand("<results>/{slide}/slide.json", slide=WITH_SPOTS),
         spots=expand("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=METHODS),
         proportions=expand("<results>/{slide}/proportions.parquet", slide=DECONVOLVED),
-        scores=[included.at[slide, "scores"] for slide in WITH_SCORES if slide in WITH_SPOTS],
+        scores=[included.at[slide, "scores"] for slide in SCORED],
     output:
         table="<results>/correlations.parquet",
         differences="<results>/differences.parquet",
@@ -29,6 +29,26 @@ rule correlate_spots:
         code=code("correlate_spots"),
     script:
         "../scripts/correlate_spots.py"
+
+
+rule measure_readers:
+    """How far readers agree with each other and with themselves: the ceiling of every r against them."""
+    input:
+        manifests=expand("<results>/{slide}/slide.json", slide=SCORED),
+        scores=[included.at[slide, "scores"] for slide in SCORED],
+    output:
+        table="<results>/readers.tsv",
+    log:
+        "<logs>/measure_readers.log",
+    conda:
+        "../envs/nephrospot.yaml"
+    params:
+        slides=included.loc[SCORED, ["visium", "scores"]].to_dict("index"),
+        statistics=settings["statistics"],
+        tissues=list(settings["tissues"]),
+        code=code("measure_readers"),
+    script:
+        "../scripts/measure_readers.py"
 
 
 rule measure_shifts:

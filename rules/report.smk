@@ -49,6 +49,7 @@ rule write_report:
         ),
         objects=expand("<results>/{slide}/{method}/objects.parquet", slide=SLIDES, method=METHODS),
         evaluation="<results>/evaluation.tsv" if EVALUATED else [],
+        readers="<results>/readers.tsv" if SCORED else [],
         predictions=expand("<results>/{slide}/{method}/predict.json", slide=SLIDES, method=NETWORKS),
         weights=sorted(weights_of(*NETWORKS)),
     output:

@@ -179,7 +179,7 @@ use rule correlate_spots as correlate_ablation with:
         slides=expand("<results>/{slide}/slide.json", slide=WITH_SPOTS),
         spots=expand("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=ABLATION),
         proportions=expand("<results>/{slide}/proportions.parquet", slide=DECONVOLVED),
-        scores=[included.at[slide, "scores"] for slide in WITH_SCORES if slide in WITH_SPOTS],
+        scores=[included.at[slide, "scores"] for slide in SCORED],
     output:
         table="<results>/ablation.parquet",
         differences="<results>/ablation_differences.parquet",

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import zarr
 
-from nephrospot import agree, certainty, choose, cost, differences, shifts, table1, table3
+from nephrospot import agree, certainty, choose, cost, differences, readers, shifts, table1, table3
 from nephrospot.chunks import COSTS
 from nephrospot.correlate import COLUMNS, PAIR_COLUMNS
 from nephrospot.counts import judge_spots
@@ -111,6 +111,7 @@ class TestColumns:
     def test_correlations(self):
         assert_named([*COLUMNS, *certainty.COLUMNS], "correlations.parquet")
         assert_named(differences.COLUMNS, "differences.parquet")
+        assert_named(readers.COLUMNS, "readers.tsv")
         assert_named(PAIR_COLUMNS, "correlations.parquet")
 
     def test_tiles(self):

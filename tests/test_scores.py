@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nephrospot.errors import InputError
-from nephrospot.scores import read_scores
+from nephrospot.scores import read_readings, read_scores
 
 TISSUES = ["PT", "CAP", "TUFT"]
 BARCODES = ["AAAC-1", "CCCA-1", "GGGT-1", "TTTG-1"]
@@ -32,7 +32,7 @@ def test_separators_and_empty_cells(tmp_path, sign, encoding):
     lines = ["note,CAP,barcode,PT,reader", '"fold, small",12.5,CCCA-1,,JK', ",0, AAAC-1 ,100,JK"]
     lines = [lines[0].replace(",", sign), f"fold{sign}12.5{sign}CCCA-1{sign}{sign}JK", lines[2].replace(",", sign)]
     table = read(tmp_path, *lines, encoding=encoding)
-    assert table.columns.tolist() == ["barcode", "PT", "CAP"], "reader and note are ignored"
+    assert table.columns.tolist() == ["barcode", "PT", "CAP"], "one reader needs no column, a note none at all"
     assert table["barcode"].tolist() == ["CCCA-1", "AAAC-1"], "the file's order stays"
     assert np.isnan(table["PT"][0]), "an empty cell is a spot not scored, not a zero"
     assert table["CAP"].tolist() == [12.5, 0] and table["PT"][1] == 100
@@ -90,3 +90,12 @@ def test_missing_file_and_wrong_encoding(tmp_path):
     with pytest.raises(InputError, match="column scores"):
         read_scores(tmp_path / "none.csv", TISSUES, BARCODES, "slide B1")
     assert "UTF-8" in refuse(tmp_path, "barcode,PT,note", "AAAC-1,1,größer", encoding="latin-1")[0]
+
+
+def test_readers_are_averaged_each_over_their_readings(tmp_path):
+    lines = ["barcode,reader,reading,CAP", "AAAC-1,JK,1,10", "AAAC-1,JK,2,20", "AAAC-1,LM,,35", "CCCA-1,LM,,5"]
+    assert read(tmp_path, *lines).to_numpy().tolist() == [["AAAC-1", 25.0], ["CCCA-1", 5.0]]
+    long = read_readings(write(tmp_path, *lines), TISSUES, BARCODES, "slide B1")
+    assert long[["reader", "reading"]].to_numpy().tolist() == [["JK", "1"], ["JK", "2"], ["LM", "1"], ["LM", "1"]]
+    (told,) = refuse(tmp_path, "barcode,reader,CAP", "AAAC-1,JK,1", "AAAC-1,JK,2")
+    assert "AAAC-1 is scored twice" in told and "column reading" in told

@@ -92,6 +92,12 @@ def draw_blocks(
     )
 
 
+def assign_blocks(place: np.ndarray, block_um: float, origin: np.ndarray) -> np.ndarray:
+    """Number of each spot's square, 0, 1, … without gaps; int (spots,)."""
+    column, row = np.floor((place - origin) / block_um).astype(np.int64).T
+    return np.unique(np.stack([row, column]), axis=1, return_inverse=True)[1].ravel()
+
+
 def percentile_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float, str]:
     """Ends of the interval that holds this share of the replicates, and why there is none.
 
@@ -118,12 +124,11 @@ def two_sided_p(values: np.ndarray) -> float:
 
 def _add_up_blocks(place: np.ndarray, x: np.ndarray, y: np.ndarray, block_um: float, origin: np.ndarray) -> np.ndarray:
     """Moments of each block that holds spots: (blocks, moments, methods)."""
-    column, row = np.floor((place - origin) / block_um).astype(np.int64).T
-    _, block = np.unique(np.stack([row, column]), axis=1, return_inverse=True)
+    block = assign_blocks(place, block_um, origin)
     y = np.broadcast_to(y, x.shape)
     terms = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)
     moments = np.zeros((block.max() + 1, *terms.shape[1:]))
-    np.add.at(moments, block.ravel(), terms)
+    np.add.at(moments, block, terms)
     return moments
 
 

@@ -14,7 +14,8 @@ from nephrospot import __version__
 from nephrospot.correlate import join_spots
 from nephrospot.files import list_paths, read_json, sha256
 from nephrospot.models.weights import read_card
-from nephrospot.scores import read_scores
+from nephrospot.registration import Transform
+from nephrospot.scores import read_readings, read_scores
 from nephrospot.visium import read_positions
 
 
@@ -53,6 +54,35 @@ def join_cohort(
             spots = pd.read_parquet(folder / method / "spots.parquet")
             joined = join_spots(slide, method, spots, comparisons, scores, proportions)
             yield joined.assign(x_um=joined["x_px"] * mpp, y_um=joined["y_px"] * mpp)
+
+
+def read_cohort_readings(
+    manifests: list[str], slides: dict[str, dict[str, str]], tissues: list[str]
+) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
+    """Every reading of every slide, and where the spots lie.
+
+    Parameters
+    ----------
+    manifests
+        slide.json of each of ``slides``, in their order.
+    slides
+        {slide: {"visium": its Space Ranger folder, "scores": its scores}}.
+
+    Returns
+    -------
+    readings
+        {slide: `nephrospot.scores.read_readings`}
+    places
+        {slide: barcode, x_um, y_um}
+    """
+    readings, places = {}, {}
+    for (slide, given), path in zip(slides.items(), manifests, strict=True):
+        manifest, spots = read_json(path), read_positions(given["visium"]).table
+        readings[slide] = read_readings(given["scores"], tissues, set(spots["barcode"]), f"slide {slide}")
+        x_px, y_px = Transform(**manifest["transform"]).to_slide(spots["x_px"], spots["y_px"])
+        place = {"barcode": spots["barcode"], "x_um": x_px * manifest["mpp"], "y_um": y_px * manifest["mpp"]}
+        places[slide] = pd.DataFrame(place)
+    return readings, places
 
 
 def _read_scores(slide: str, given: dict[str, str], tissues: list[str]) -> pd.DataFrame:
@@ -120,6 +150,9 @@ def gather_report(results: str | Path, settings: dict, sheet: pd.DataFrame) -> d
         "predictions": {key: read_json(path) for key, path in existing("predict.json", pairs).items()},
         "weights": weights,
         "versions": list_versions(),
+        "readers": pd.read_csv(results / "readers.tsv", sep="\t", keep_default_na=False, na_values=["nan"])
+        if scores
+        else None,
         "shifts": {slide: pd.read_parquet(p) for slide, p in existing("shifts.parquet", list(included.index)).items()},
         "peaks": {slide: read_json(p)["peaks"] for slide, p in existing("shifts.json", list(included.index)).items()},
         "evaluation": pd.read_csv(results / "evaluation.tsv", sep="\t") if settings["evaluation"]["truth"] else None,

@@ -1,4 +1,4 @@
-"""The pathologist's scores: percent of each tissue under a spot, as one reader saw it."""
+"""The pathologists' scores: percent of each tissue under a spot, by one or more readers, once or again."""
 
 from __future__ import annotations
 
@@ -12,18 +12,37 @@ import pandas as pd
 
 from nephrospot.errors import InputError, Problems, did_you_mean
 
-IGNORED = {"reader", "note"}
+WHOSE = ["reader", "reading"]
+OTHERS = {*WHOSE, "note"}
 MIN_POSITIVE_TO_DOUBT = 3  # so many scores, all at most 1, are fractions and not percent
 
 
 def read_scores(path: str | Path, tissues: Iterable[str], barcodes: Collection[str], where: str) -> pd.DataFrame:
+    """One slide's scores, a row a spot: the mean of the readers, each of whom is the mean of their readings.
+
+    Parameters, errors
+        Of `read_readings`.
+
+    Returns
+    -------
+    DataFrame
+        barcode, in the file's order, then one float column (percent, NaN where not scored) for each tissue in the file.
+    """
+    readings = read_readings(path, tissues, barcodes, where)
+    scored = readings.columns.drop(["barcode", *WHOSE])
+    by_reader = readings.groupby(["barcode", "reader"], sort=False)[list(scored)].mean()
+    return by_reader.groupby("barcode", sort=False).mean().reset_index()
+
+
+def read_readings(path: str | Path, tissues: Iterable[str], barcodes: Collection[str], where: str) -> pd.DataFrame:
     """Read one slide's scores and check them against its spots.
 
     Parameters
     ----------
     path
-        CSV with a column ``barcode`` and one column a tissue, separated by commas, semicolons or tabs.
-        Columns ``reader`` and ``note`` are allowed and ignored. An empty cell is a spot not scored.
+        CSV with a column ``barcode`` and one column a tissue, separated by commas, semicolons or tabs. A column
+        ``reader`` tells several readers apart, ``reading`` (1, 2, …) the times that one saw a spot; ``note`` is
+        ignored. An empty cell is a spot not scored.
     tissues
         The tissues of the configuration.
     barcodes
@@ -34,7 +53,8 @@ def read_scores(path: str | Path, tissues: Iterable[str], barcodes: Collection[s
     Returns
     -------
     DataFrame
-        barcode, then one float column (percent, NaN where not scored) for each tissue in the file.
+        barcode, reader and reading (text; "" and "1" where the file doesn't say), then one float column (percent, NaN
+        where not scored) for each tissue in the file.
 
     Raises
     ------
@@ -50,7 +70,7 @@ def read_scores(path: str | Path, tissues: Iterable[str], barcodes: Collection[s
     for name in header:
         if header.count(name) > 1:
             problems.add(f"{place}: column {name!r} stands there twice; take one out.")
-        if name not in {"barcode", *IGNORED, *tissues}:
+        if name not in {"barcode", *OTHERS, *tissues}:
             problems.add(f"{place}: column {name!r} is no tissue of the configuration; {did_you_mean(name, tissues)}")
     table = pd.DataFrame(rows, columns=header, dtype=str)
     problems.raise_if_any()
@@ -60,7 +80,9 @@ def read_scores(path: str | Path, tissues: Iterable[str], barcodes: Collection[s
     if table.empty:
         problems.add(f"{place}: there is no spot in it; add rows, or clear column scores of the sheet.")
     _check_barcodes(table, barcodes, place, problems)
-    result = pd.DataFrame({"barcode": table["barcode"]})
+    result = pd.DataFrame({"barcode": table["barcode"], "reader": table.get("reader", ""), "reading": "1"})
+    if "reading" in table:
+        result["reading"] = table["reading"].replace("", "1")
     for tissue in scored:
         result[tissue] = _read_percent(table["barcode"], table[tissue], tissue, place, problems)
     values = result[scored].to_numpy(float)
@@ -99,9 +121,14 @@ def _check_barcodes(table: pd.DataFrame, barcodes: Collection[str], place: str, 
     given = table["barcode"]
     if (given == "").any():
         problems.add(f"{place}: {int((given == '').sum())} rows have no barcode; fill them in or take the rows out.")
-    if doubles := list(dict.fromkeys(given[given.duplicated() & (given != "")])):
-        remedy = "give one file's rows to one reader" if "reader" in table else "keep one row a spot"
-        problems.add(f"{place}: {_some(doubles)} scored twice; {remedy}, or the readers' mean.")
+    same = table.duplicated(["barcode", *(name for name in WHOSE if name in table)])
+    if doubles := list(dict.fromkeys(given[same & (given != "")])):
+        remedy = (
+            "number that reader's readings in a column reading" if "reader" in table else "name them in a column reader"
+        )
+        problems.add(
+            f"{place}: {_some(doubles)} scored twice; keep one row a spot, or, if two people saw it, {remedy}."
+        )
     known = set(barcodes)
     unknown = [barcode for barcode in dict.fromkeys(given) if barcode and barcode not in known]
     if not unknown:

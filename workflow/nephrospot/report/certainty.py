@@ -122,3 +122,28 @@ def _tell_p(p: float) -> str:
 def _same(correlations: pd.DataFrame, row: pd.Series) -> pd.DataFrame:
     keys = ("method", "tissue", "reference")
     return correlations[np.logical_and.reduce([correlations[key] == row[key] for key in keys])]
+
+
+def list_readers(readers: pd.DataFrame | None) -> dict:
+    """One row a tissue and group of readers, or of one reader's readings."""
+    head = ["tissue", "who", "spots", "above 0", "ICC(A,1)", "95 % interval", "ceiling √ICC", "mean difference, pp",
+            "limits of agreement, pp", "κ, quadratic", "what is missing"]  # fmt: skip
+    rows = []
+    for row in [] if readers is None else readers.to_dict("records"):
+        who = f"{row['who']}, read again" if row["kind"] == "within" else row["who"]
+        rows.append(
+            [
+                row["tissue"],
+                who or "–",
+                f"{int(row['n']):,}",
+                f"{int(row['n_positive']):,}",
+                tell_value(row["icc"], 3),
+                _interval(row, "lo", "hi"),
+                tell_value(row["ceiling"], 3),
+                tell_signed(row["mean_difference_pp"], 1),
+                _interval(row, "limit_lo_pp", "limit_hi_pp", 1),
+                tell_value(row["kappa"], 2),
+                row["reason"] if isinstance(row["reason"], str) else "",
+            ]
+        )
+    return {"head": head, "rows": rows, "numeric": [2, 3, 4, 5, 6, 7, 8, 9]}

@@ -12,7 +12,7 @@ import yaml
 
 from nephrospot.files import whole
 from nephrospot.report.answer import lay_out_table2, tell_answer, tell_simulation
-from nephrospot.report.certainty import list_agreement, list_by_slide, list_certainty, list_differences
+from nephrospot.report.certainty import list_agreement, list_by_slide, list_certainty, list_differences, list_readers
 from nephrospot.report.evidence import check_with_nnls, join_comparison, show_comparison
 from nephrospot.report.pictures import embed_jpegs, list_pictures
 from nephrospot.report.segmentation import list_evaluation, list_objects
@@ -48,6 +48,7 @@ def write_report(
     weights: Mapping[str, Mapping],
     versions: Mapping[str, str],
     differences: pd.DataFrame | None = None,
+    readers: pd.DataFrame | None = None,
     shifts: Mapping[str, pd.DataFrame] | None = None,
     peaks: Mapping[str, list[dict]] | None = None,
     evaluation: pd.DataFrame | None = None,
@@ -84,6 +85,8 @@ def write_report(
         {program or package: version}.
     differences
         From `nephrospot.differences.compare_methods`, if methods were compared.
+    readers
+        Content of readers.tsv, where there are scores.
     shifts, peaks
         {slide: shifts.parquet}, {slide: the peaks of shifts.json}, where trial shifts were made.
     evaluation
@@ -133,6 +136,7 @@ def write_report(
         "nnls_check": check_with_nnls(transcripts, spots, proportions, correlations, labels),
         "unused_spots": list_unused_spots(proportions),
         "certainty": list_certainty(correlations, labels),
+        "readers": list_readers(readers),
         "suspicions": list_suspicions(peaks or {}, labels),
         "shifts": list_shifts(peaks or {}, labels),
         "shift_figures": draw_shifts(shifts or {}, peaks or {}, labels),
