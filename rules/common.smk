@@ -91,6 +91,13 @@ def scores_if_any(wildcards):
     return included.at[wildcards.slide, "scores"] or []
 
 
+def filled_sheet(wildcards):
+    """Input function: the scoring sheet that a reader filled in."""
+    if not settings["scoring"]["filled"]:
+        raise WorkflowError("config, scoring.filled: the key is empty; give the path of the filled-in sheet.csv.")
+    return settings["scoring"]["filled"]
+
+
 def proportions_if_any(wildcards):
     """Input function: a slide's cell types, or no input where nothing is deconvolved."""
     slide = wildcards.slide

@@ -85,6 +85,36 @@ def read_cohort_readings(
     return readings, places
 
 
+def list_scoring_spots(
+    slides: dict[str, dict[str, str]], spots: list[str], tissue: str, tissues: list[str]
+) -> dict[str, pd.DataFrame]:
+    """Every slide's spots with whether each is thought to hold some of a tissue: by its scores, else by a method.
+
+    Parameters
+    ----------
+    slides
+        {slide: {"visium", "scores"}}.
+    spots
+        spots.parquet of a method on each of ``slides``, in their order.
+
+    Returns
+    -------
+    {slide: barcode, x_px, y_px, positive}
+    """
+    found = {}
+    for (slide, given), path in zip(slides.items(), spots, strict=True):
+        table = pd.read_parquet(path)
+        table = table[table["reason"] == ""]
+        positive = table.get(f"{tissue}_percent", pd.Series(0.0, table.index)) > 0
+        if given["scores"]:
+            scores = _read_scores(slide, given, tissues).set_index("barcode")
+            if tissue in scores:
+                own = table["barcode"].map(scores[tissue])
+                positive = positive.where(own.isna(), own > 0)
+        found[slide] = table[["barcode", "x_px", "y_px"]].assign(positive=positive)
+    return found
+
+
 def _read_scores(slide: str, given: dict[str, str], tissues: list[str]) -> pd.DataFrame:
     barcodes = set(read_positions(given["visium"]).table["barcode"])
     return read_scores(given["scores"], tissues, barcodes, f"slide {slide}")

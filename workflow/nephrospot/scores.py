@@ -62,7 +62,7 @@ def read_readings(path: str | Path, tissues: Iterable[str], barcodes: Collection
         One sentence for each kind of mistake, with an example.
     """
     place, tissues = f"{where}, {Path(path).name}", list(tissues)
-    header, rows = _read_cells(Path(path), place)
+    header, rows = read_cells(Path(path), place)
     problems = Problems()
     if "barcode" not in header:
         near = next((name for name in header if name.lower().strip() in ("barcodes", "barcode", "spot", "")), header[0])
@@ -84,7 +84,7 @@ def read_readings(path: str | Path, tissues: Iterable[str], barcodes: Collection
     if "reading" in table:
         result["reading"] = table["reading"].replace("", "1")
     for tissue in scored:
-        result[tissue] = _read_percent(table["barcode"], table[tissue], tissue, place, problems)
+        result[tissue] = read_percent(table["barcode"], table[tissue], tissue, place, problems)
     values = result[scored].to_numpy(float)
     if (values > 0).sum() >= MIN_POSITIVE_TO_DOUBT and np.nanmax(values) <= 1:
         problems.add(f"{place}: no score is above 1, which looks like fractions; multiply them by 100.")
@@ -92,7 +92,7 @@ def read_readings(path: str | Path, tissues: Iterable[str], barcodes: Collection
     return result
 
 
-def _read_cells(path: Path, place: str) -> tuple[list[str], list[list[str]]]:
+def read_cells(path: Path, place: str) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the CSV, all of one length."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -146,7 +146,7 @@ def _check_barcodes(table: pd.DataFrame, barcodes: Collection[str], place: str, 
     problems.add(f"{place}: {_some(unknown)} not on this slide; {remedy}.")
 
 
-def _read_percent(barcodes: pd.Series, cells: pd.Series, tissue: str, place: str, problems: Problems) -> np.ndarray:
+def read_percent(barcodes: pd.Series, cells: pd.Series, tissue: str, place: str, problems: Problems) -> np.ndarray:
     plain = cells.str.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
     bad = cells[~plain & (cells != "")]
     for index, cell in bad.head(3).items():
