@@ -57,7 +57,9 @@ ABLATION = {
     if run["table"] == "table3"
 }
 TRUTH = settings["evaluation"]["truth"]
-EVALUATED = [name for name in METHODS if name != TRUTH] if TRUTH else []
+# Of the others only what Table II needs is computed.
+DETAILED = [name for name, method in METHODS.items() if method["details"]]
+EVALUATED = [name for name in DETAILED if name != TRUTH] if TRUTH else []
 DROP_INS = [name for name, method in METHODS.items() if method.get("masks")]
 
 
@@ -174,11 +176,12 @@ def drop_in(wildcards):
 def slide_finals():
     """What every slide ends with."""
     finals = expand("<results>/{slide}/slide.json", slide=SLIDES)
+    finals += expand("<results>/{slide}/{method}/masks.ome.zarr", slide=SLIDES, method=METHODS)
     finals += expand(
         "<results>/{slide}/{method}/{file}",
         slide=SLIDES,
-        method=METHODS,
-        file=["masks.ome.zarr", "masks.geojson.gz", "objects.parquet", "overview.jpg", "regions.jpg"],
+        method=DETAILED,
+        file=["masks.geojson.gz", "objects.parquet", "overview.jpg", "regions.jpg"],
     )
     finals += expand("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=METHODS)
     finals += expand("<results>/{slide}/shifts.{kind}", slide=WITH_SPOTS, kind=["parquet", "json"])

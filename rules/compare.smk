@@ -55,8 +55,8 @@ rule measure_shifts:
     """Would the spots of a slide fit better if they lay elsewhere: r under trial shifts."""
     input:
         manifest="<results>/{slide}/slide.json",
-        masks=expand("<results>/{{slide}}/{method}/masks.ome.zarr", method=settings["methods"]),
-        spots=expand("<results>/{{slide}}/{method}/spots.parquet", method=settings["methods"]),
+        masks=expand("<results>/{{slide}}/{method}/masks.ome.zarr", method=DETAILED),
+        spots=expand("<results>/{{slide}}/{method}/spots.parquet", method=DETAILED),
         proportions=proportions_if_any,
         scores=scores_if_any,
     output:
@@ -72,7 +72,7 @@ rule measure_shifts:
         results=lambda wildcards, output: str(Path(output.table).parent.parent),
         given=sheet_row("visium", "scores"),
         deconvolved=DECONVOLVED,
-        methods=list(settings["methods"]),
+        methods=DETAILED,
         comparisons=settings["comparisons"],
         tissues=list(settings["tissues"]),
         diameter_um=settings["spots"]["diameter_um"],

@@ -45,9 +45,9 @@ rule write_report:
         ),
         scores=[included.at[slide, "scores"] for slide in WITH_SCORES],
         overlays=expand(
-            "<results>/{slide}/{method}/{file}.jpg", slide=SLIDES, method=METHODS, file=["overview", "regions"]
+            "<results>/{slide}/{method}/{file}.jpg", slide=SLIDES, method=DETAILED, file=["overview", "regions"]
         ),
-        objects=expand("<results>/{slide}/{method}/objects.parquet", slide=SLIDES, method=METHODS),
+        objects=expand("<results>/{slide}/{method}/objects.parquet", slide=SLIDES, method=DETAILED),
         evaluation="<results>/evaluation.tsv" if EVALUATED else [],
         readers="<results>/readers.tsv" if SCORED else [],
         predictions=expand("<results>/{slide}/{method}/predict.json", slide=SLIDES, method=NETWORKS),
