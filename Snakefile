@@ -31,6 +31,7 @@ include: "rules/omics.smk"
 include: "rules/scoring.smk"
 include: "rules/compare.smk"
 include: "rules/report.smk"
+include: "rules/handover.smk"
 include: "rules/train.smk"
 
 

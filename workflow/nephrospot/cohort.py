@@ -47,7 +47,7 @@ def join_cohort(
     """
     for slide, given in slides.items():
         folder = Path(results) / slide
-        scores = _read_scores(slide, given, tissues) if given["scores"] else None
+        scores = read_slide_scores(slide, given, tissues) if given["scores"] else None
         proportions = pd.read_parquet(folder / "proportions.parquet") if slide in deconvolved else None
         mpp = read_json(folder / "slide.json")["mpp"]
         for method in methods:
@@ -107,7 +107,7 @@ def list_scoring_spots(
         table = table[table["reason"] == ""]
         positive = table.get(f"{tissue}_percent", pd.Series(0.0, table.index)) > 0
         if given["scores"]:
-            scores = _read_scores(slide, given, tissues).set_index("barcode")
+            scores = read_slide_scores(slide, given, tissues).set_index("barcode")
             if tissue in scores:
                 own = table["barcode"].map(scores[tissue])
                 positive = positive.where(own.isna(), own > 0)
@@ -115,7 +115,7 @@ def list_scoring_spots(
     return found
 
 
-def _read_scores(slide: str, given: dict[str, str], tissues: list[str]) -> pd.DataFrame:
+def read_slide_scores(slide: str, given: dict[str, str], tissues: list[str]) -> pd.DataFrame:
     barcodes = set(read_positions(given["visium"]).table["barcode"])
     return read_scores(given["scores"], tissues, barcodes, f"slide {slide}")
 
@@ -147,7 +147,7 @@ def gather_report(results: str | Path, settings: dict, sheet: pd.DataFrame) -> d
 
     tissues = list(settings["tissues"])
     given = included[["visium", "scores"]].to_dict("index")
-    scores = {s: _read_scores(s, g, tissues) for s, g in given.items() if g["scores"] and g["visium"]}
+    scores = {s: read_slide_scores(s, g, tissues) for s, g in given.items() if g["scores"] and g["visium"]}
     manifests = {
         slide: read_json(path)
         | included.loc[slide, ["stain", "group"]].to_dict()
