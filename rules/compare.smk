@@ -91,6 +91,7 @@ rule write_table2:
     output:
         tsv="<results>/table2.tsv",
         html=report("<results>/table2.html", caption="../workflow/report/table2.rst", category="Table II"),
+        latex="<results>/table2.tex",
     log:
         "<logs>/write_table2.log",
     conda:

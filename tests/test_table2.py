@@ -9,6 +9,7 @@ import pytest
 
 from nephrospot.errors import InputError
 from nephrospot.table2 import make_table2, read_published, render_table2, write_table2
+from nephrospot.table2_latex import escape_latex, render_latex
 
 METHODS = {
     "omniseg": {"label": "Omni-Seg (ours)", "published": "Omni-Seg", "ceiling": False},
@@ -157,3 +158,20 @@ def test_ties_stand_with_the_best_and_a_dagger_tells_of_new_animals(correlations
     assert "<b>75.25 <small>70.2 – 79.2</small></b>" in page
     assert page.count("<b>") == 2 and page.count("<sup>†</sup>") == 3, "two daggers and their explanation"
     assert "new animals" not in render_table2(make_table2(both, methods, published)), "no key without marks"
+
+
+def test_latex_prints_what_the_table_says(correlations, published, differences):
+    both = correlations.assign(lo=correlations["r"] - 0.05, hi=correlations["r"] + 0.04)
+    text = render_latex(make_table2(both, METHODS, published, differences))
+    assert r"Omni-Seg (ours) & \textbf{75.25} (70.2--79.2) & 1,874 & 75.25" in text
+    assert r"TAL & $-$4.00\textsuperscript{\textdagger}" in text and r"True <masks> \& more" in text
+    assert r"--\textsuperscript{a}" in text and r"\textsuperscript{a} prediction constant (0 in 1,800 spots)" in text
+    assert text.count(r"\begin{") == text.count(r"\end{") and text.count("{") == text.count("}")
+    rows = [line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
+    assert {line.count(" & ") for line in rows} == {6}, "every row has all its cells"
+
+
+def test_latex_escapes_everything():
+    assert escape_latex("a_b & 5 % {x} $1 #2 ~ ^ \\") == (
+        r"a\_b \& 5 \% \{x\} \$1 \#2 \textasciitilde{} \textasciicircum{} \textbackslash{}"
+    )
