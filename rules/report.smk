@@ -31,6 +31,36 @@ rule draw_overlay:
         "../scripts/draw_overlay.py"
 
 
+rule draw_worst:
+    """The spots where a method and its reference are farthest apart, for every method and comparison."""
+    input:
+        images=[included.at[slide, "image"] for slide in WITH_SPOTS],
+        manifests=expand("<results>/{slide}/slide.json", slide=WITH_SPOTS),
+        masks=expand("<results>/{slide}/{method}/masks.ome.zarr", slide=WITH_SPOTS, method=DETAILED),
+        spots=expand("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=DETAILED),
+        proportions=expand("<results>/{slide}/proportions.parquet", slide=DECONVOLVED),
+        scores=[included.at[slide, "scores"] for slide in SCORED],
+    output:
+        table="<results>/worst.parquet",
+        crops=directory("<results>/worst"),
+    log:
+        "<logs>/draw_worst.log",
+    conda:
+        "../envs/nephrospot.yaml"
+    params:
+        results=lambda wildcards, output: str(Path(output.table).parent),
+        slides=included.loc[WITH_SPOTS, ["image", "visium", "scores"]].to_dict("index"),
+        deconvolved=DECONVOLVED,
+        methods=DETAILED,
+        comparisons=settings["comparisons"],
+        tissues=list(settings["tissues"]),
+        colours={name: tissue["colour"] for name, tissue in settings["tissues"].items()},
+        diameter_um=settings["spots"]["diameter_um"],
+        code=code("draw_worst"),
+    script:
+        "../scripts/draw_worst.py"
+
+
 rule write_report:
     """results/report.html: the answer first, then everything behind it."""
     input:
@@ -48,6 +78,7 @@ rule write_report:
             "<results>/{slide}/{method}/{file}.jpg", slide=SLIDES, method=DETAILED, file=["overview", "regions"]
         ),
         objects=expand("<results>/{slide}/{method}/objects.parquet", slide=SLIDES, method=DETAILED),
+        worst="<results>/worst.parquet" if WITH_SPOTS else [],
         evaluation="<results>/evaluation.tsv" if EVALUATED else [],
         readers="<results>/readers.tsv" if SCORED else [],
         predictions=expand("<results>/{slide}/{method}/predict.json", slide=SLIDES, method=NETWORKS),

@@ -18,7 +18,7 @@ from nephrospot.evaluate import LONG_COLUMNS, POOLED_COLUMNS
 from nephrospot.objects import DTYPES
 from nephrospot.omezarr import create_plane, majority, write_multiscale
 from nephrospot.registration import Transform
-from nephrospot.report import fractions
+from nephrospot.report import fractions, worst
 from nephrospot.settings import NAME, read_schema
 from nephrospot.simulate.cohort import write_slide
 from nephrospot.spots import CUT_REASON, OUTSIDE_REASON, measure_spots
@@ -112,6 +112,7 @@ class TestColumns:
         assert_named([*COLUMNS, *certainty.COLUMNS], "correlations.parquet")
         assert_named(differences.COLUMNS, "differences.parquet")
         assert_named(readers.COLUMNS, "readers.tsv")
+        assert_named(worst.COLUMNS, "worst.parquet")
         assert_named(PAIR_COLUMNS, "correlations.parquet")
 
     def test_tiles(self):

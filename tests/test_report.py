@@ -2,6 +2,7 @@ import hashlib
 import html
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from nephrospot.certainty import add_certainty
 from nephrospot.correlate import correlate, join_spots
 from nephrospot.differences import compare_methods
 from nephrospot.report.page import write_report
+from nephrospot.report.worst import choose_worst, crop_path
 from nephrospot.settings import read_settings
 from nephrospot.table2 import make_table2
 
@@ -209,13 +211,41 @@ def test_every_published_method_has_a_row_and_nan_a_footnote(page):
 
 def test_every_value_of_table2_carries_its_n(page, inputs):
     body = page[page.index('class="table2"') : page.index('class="notes"')]
-    cell = r'class="num ours[^"]*">([^<]+)(?:<sup>†</sup>)?<small>([^<]+)</small><small>n = ([\d,]+)</small>'
+    cell = r'"num ours[^"]*"><a href="#scatter-[\w-]+">([^<]+)</a>(?:<sup>†</sup>)?'
+    cell += r"<small>([^<]+)</small><small>n = ([\d,]+)</small>"
     shown = re.findall(cell, body)
     table = inputs["table2"]
     for pair in ("PT rctd", "CAP pathologist"):
         value, lo, hi, n = table.loc[0, [f"{pair}: {name}" for name in ("r_x100", "lo_x100", "hi_x100", "n")]]
         wanted = (f"{value:.2f}", f"{lo:.1f} to {hi:.1f}", f"{n}")
         assert lo < value < hi and wanted in shown, f"{wanted} aren't shown together"
+
+
+def test_every_value_leads_to_its_scatter_and_from_there_to_the_worst_spots(inputs, tmp_path):
+    pairs = pd.concat(
+        join_spots(slide, method, table, COMPARISONS, inputs["scores"][slide], inputs["proportions"][slide])
+        for (slide, method), table in inputs["spots"].items()
+    )
+    inputs["worst"], inputs["worst_folder"] = choose_worst(pairs), str(tmp_path / "worst")
+    for row in inputs["worst"].itertuples():
+        path = Path(crop_path(inputs["worst_folder"], row))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20), (row.rank, 0, 0)).save(path)
+    write_report(tmp_path / "r.html", **inputs)
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    page = Page(text)
+    targets = [address[1:] for address in page.addresses if address.startswith("#scatter-")]
+    assert len(targets) == 4 - 1 and set(targets) <= set(page.ids), "one method has no value for CAP"
+    part = text[text.index('id="scatter-CAP-pathologist-omni-seg"') :]
+    part = part[: part.index("</details>")]
+    worst = inputs["worst"].query("method == 'omni-seg' and tissue == 'CAP'").sort_values("rank")
+    assert len(worst) == 20 and part.count("<figure><img") == 20
+    first = worst.iloc[0]
+    told = f"{first['barcode']}, mask {first['predicted']:.0f} %, pathologist {first['observed']:.0f} %"
+    assert html.escape(told, quote=False) in part
+    off = (pairs["predicted"] - pairs["observed"]).abs()
+    mine = (pairs["method"] == "omni-seg") & (pairs["tissue"] == "CAP") & (pairs["dropped"] == "")
+    assert abs(first["off"]) == pytest.approx(off[mine].max())
 
 
 def test_how_sure_names_both_questions(page, inputs):

@@ -180,6 +180,8 @@ def gather_report(results: str | Path, settings: dict, sheet: pd.DataFrame) -> d
         "predictions": {key: read_json(path) for key, path in existing("predict.json", pairs).items()},
         "weights": weights,
         "versions": list_versions(),
+        "worst": pd.read_parquet(results / "worst.parquet") if (results / "worst.parquet").exists() else None,
+        "worst_folder": str(results / "worst"),
         "readers": pd.read_csv(results / "readers.tsv", sep="\t", keep_default_na=False, na_values=["nan"])
         if scores
         else None,

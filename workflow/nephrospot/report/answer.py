@@ -165,6 +165,7 @@ def _cell(row: pd.Series, pair: str, notes: dict[str, str], best: bool) -> dict:
     animals = row.get(f"{pair}: animals")
     return {
         "ours": tell_value(ours, 2) if np.isfinite(ours) else "",
+        "anchor": f"scatter-{pair.replace(' ', '-')}-{row['method']}" if np.isfinite(ours) and row["method"] else "",
         "interval": f"{tell_value(lo, 1)} to {tell_value(hi, 1)}" if np.isfinite(lo) else "",
         "dagger": isinstance(animals, str) and animals != "",
         "ours_mark": "" if np.isfinite(ours) or not_run else _mark(reason, notes),

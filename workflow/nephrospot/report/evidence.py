@@ -57,7 +57,7 @@ def show_comparison(
         numbers = {slide: _numbers(correlations, method, tissue, reference, slide, complete) for slide in slides}
         svg = draw_scatter(pd.concat(mine), numbers, f"{tissue}, {AREA} ({label})", y_label, same_unit, top)
         told = f"r = {tell_value(pooled['r'], 3)}, n = {int(pooled['n']):,}" if pooled is not None else ""
-        scatters.append({"label": label, "source": embed_svg(svg), "told": told})
+        scatters.append({"method": method, "label": label, "source": embed_svg(svg), "told": told})
     maps = []
     for slide in slides:
         table, panels = _panels(slide, joined, labels, tissue, reference, top)

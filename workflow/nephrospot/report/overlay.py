@@ -69,7 +69,7 @@ def draw_overlay(
     picture = slide.read_overview(mpp, target_mpp)
     height, width = picture.shape[:2]
     for tissue in tissues:
-        _outline(picture, read_mask(labels[tissue], 0, 0, target_mpp, width, height), colours.get(tissue))
+        draw_outline(picture, read_mask(labels[tissue], 0, 0, target_mpp, width, height), colours.get(tissue))
     image = Image.fromarray(picture)
     put_scale_bar(image, target_mpp)
     _save(paste_legend(image, {tissue: colours.get(tissue, "#ffff00") for tissue in tissues}), output_jpg)
@@ -116,7 +116,7 @@ def draw_regions(
         outlined = plain.copy()
         for tissue in tissues:
             mask = read_mask(labels[tissue], region.x_um, region.y_um, region_mpp, side_px, side_px)
-            _outline(outlined, mask, colours.get(tissue), thickness=2)
+            draw_outline(outlined, mask, colours.get(tissue), thickness=2)
         top = index * (side_px + caption_px + GAP_PX)
         place = f"{region.why}; corner at x {region.x_um / mpp:.0f}, y {region.y_um / mpp:.0f} px"
         ImageDraw.Draw(sheet).text((0, top + 3), place, font=load_font(SMALL), fill=INK)
@@ -219,7 +219,7 @@ def _mixture(shares: list[np.ndarray]) -> np.ndarray:
     return entropy * np.minimum(total, 1)
 
 
-def _outline(picture: np.ndarray, mask: np.ndarray, colour: str | None, thickness: int = 1) -> None:
+def draw_outline(picture: np.ndarray, mask: np.ndarray, colour: str | None, thickness: int = 1) -> None:
     contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     colour = (colour or "#ffff00").lstrip("#")
     rgb = tuple(int(colour[i : i + 2], 16) for i in (0, 2, 4))

@@ -27,8 +27,10 @@ from nephrospot.report.tables import (
     list_slides,
     list_unused_spots,
 )
+from nephrospot.report.worst import crop_path, list_worst
 
 MAX_BYTES = 9_500_000
+CROP_BYTES = 2_500_000
 PAGE = "page.html.jinja"
 
 
@@ -48,6 +50,8 @@ def write_report(
     weights: Mapping[str, Mapping],
     versions: Mapping[str, str],
     differences: pd.DataFrame | None = None,
+    worst: pd.DataFrame | None = None,
+    worst_folder: str | Path = "",
     readers: pd.DataFrame | None = None,
     shifts: Mapping[str, pd.DataFrame] | None = None,
     peaks: Mapping[str, list[dict]] | None = None,
@@ -85,6 +89,8 @@ def write_report(
         {program or package: version}.
     differences
         From `nephrospot.differences.compare_methods`, if methods were compared.
+    worst, worst_folder
+        From `nephrospot.report.worst.choose_worst`, and where its crops are.
     readers
         Content of readers.tsv, where there are scores.
     shifts, peaks
@@ -156,8 +162,19 @@ def write_report(
         "configuration": _yaml(settings),
     }  # fmt: skip
     figures = sum(len(part["source"]) for c in comparisons for kind in ("scatters", "maps") for part in c[kind])
-    pictures, shrunk_px = embed_jpegs(list_pictures(overlays), MAX_BYTES - figures - 400_000)
+    crops = [crop_path(worst_folder, row) for row in worst.itertuples()] if worst is not None else []
+    spot_pictures, _ = embed_jpegs(crops, CROP_BYTES)
+    crop_bytes = sum(map(len, spot_pictures.values()))
+    pictures, shrunk_px = embed_jpegs(list_pictures(overlays), MAX_BYTES - figures - crop_bytes - 400_000)
     context |= {"overlays": _by_slide(overlays, pictures), "shrunk_px": shrunk_px}
+    shares = {
+        (slide, barcode, tissue): 100 * share
+        for slide, table in proportions.items()
+        for tissue in transcripts
+        if f"tissue:{tissue}" in table
+        for barcode, share in table[table["deconvolution"] == "rctd"][["barcode", f"tissue:{tissue}"]].to_numpy()
+    }
+    context["worst"] = list_worst(worst, spot_pictures, worst_folder, shares) if crops else {}
     page = make_environment().get_template(PAGE).render(context)
     with whole(output) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")

@@ -1,0 +1,115 @@
+"""The spots where a method and its reference are farthest apart, as pictures: where a reader looks for the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import zarr
+from PIL import Image
+
+from nephrospot.files import whole
+from nephrospot.report.overlay import draw_outline, read_mask
+from nephrospot.slide import Slide
+
+MOST = 20
+CROP_UM, CROP_MPP = 110.0, 0.5
+COLUMNS = ["method", "tissue", "reference", "rank", "slide", "barcode", "x_px", "y_px", "predicted", "observed", "off"]
+
+
+def choose_worst(pairs: pd.DataFrame, most: int = MOST) -> pd.DataFrame:
+    """The worst spots of every method and comparison, over all slides.
+
+    Against a pathologist, who says the same quantity, the worst are farthest in percentage points; against a share of
+    mRNA those farthest from the straight line through all spots, in standard deviations.
+
+    Parameters
+    ----------
+    pairs
+        Of `nephrospot.correlate.join_spots`, all slides.
+
+    Returns
+    -------
+    DataFrame
+        `COLUMNS`: ``rank`` from 1, ``off`` as said, above 0 where the method sees more than expected.
+    """
+    rows = []
+    keys = ["method", "tissue", "reference"]
+    # A line's last digits go by the order of the rows; which rows come first must not.
+    complete = pairs[pairs["dropped"] == ""].sort_values(["slide", "barcode"], kind="stable")
+    for (*_, reference), own in complete.groupby(keys):
+        x, y = own["predicted"].to_numpy(float), own["observed"].to_numpy(float)
+        if reference == "pathologist":
+            off = x - y
+        elif np.ptp(y) == 0 or np.ptp(x) == 0:
+            continue
+        else:
+            slope, start = np.polyfit(y, x, 1)
+            off = x - (start + slope * y)
+            off = off / off.std()
+        # Of equal ones the first by name, so that the order of the rows is no information.
+        order = np.lexsort([own["barcode"], own["slide"], -np.abs(off).round(9)])[:most]
+        chosen = own.iloc[order].assign(off=off[order], rank=np.arange(1, len(order) + 1))
+        rows.append(chosen[COLUMNS])
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=COLUMNS)
+
+
+def draw_worst(
+    slide: Slide, mpp: float, label: zarr.Group, x_px: float, y_px: float, diameter_um: float, colour: str
+) -> np.ndarray:
+    """A spot's surroundings with the mask's outline and the spot's rim; uint8 RGB, 110 µm at 0.5 µm per pixel."""
+    side = round(CROP_UM / CROP_MPP)
+    x_um, y_um = ((position + 0.5) * mpp - CROP_UM / 2 for position in (x_px, y_px))
+    crop = slide.read_window(x_um / mpp, y_um / mpp, CROP_MPP / mpp, side, side)
+    # A window's mask begins at the slide's corner at the earliest.
+    left, top = (max(0, round(-at / CROP_MPP)) for at in (x_um, y_um))
+    mask = np.zeros((side, side), np.uint8)
+    mask[top:, left:] = read_mask(label, max(x_um, 0), max(y_um, 0), CROP_MPP, side - left, side - top)
+    draw_outline(crop, mask, colour)
+    cv2.circle(crop, (side // 2, side // 2), round(diameter_um / 2 / CROP_MPP), (255, 255, 255), 1, cv2.LINE_AA)
+    return crop
+
+
+def write_crop(crop: np.ndarray, path: str | Path) -> None:
+    """As JPEG."""
+    with whole(path) as temporary:
+        Image.fromarray(crop).save(temporary, format="JPEG", quality=80)
+
+
+def crop_path(folder: str | Path, row) -> str:
+    """Where the crop of a row of `choose_worst` is."""
+    return str(Path(folder) / f"{row.method}.{row.tissue}.{row.reference}" / f"{row.rank:02d}.jpg")
+
+
+def list_worst(
+    table: pd.DataFrame, pictures: Mapping[str, str], folder: str | Path, transcripts: Mapping[tuple, float]
+) -> dict[tuple[str, str, str], list[dict]]:
+    """What the page shows, by (method, tissue, reference): each spot's picture and words.
+
+    Parameters
+    ----------
+    table
+        Of `choose_worst`.
+    pictures
+        {path: address} of those that fit into the page.
+    folder
+        Of the crops.
+    transcripts
+        {(slide, barcode, tissue): RCTD's percent}, said beside the pathologist's.
+    """
+    found: dict[tuple[str, str, str], list[dict]] = {}
+    for row in table.itertuples():
+        address = pictures.get(crop_path(folder, row))
+        if address is None:
+            continue
+        words = [f"{row.slide} {row.barcode}", f"mask {row.predicted:.0f} %"]
+        words.append(f"{'RCTD' if row.reference == 'rctd' else row.reference} {row.observed:.0f} %")
+        share = transcripts.get((row.slide, row.barcode, row.tissue), np.nan)
+        if row.reference == "pathologist" and np.isfinite(share):
+            words.append(f"RCTD {share:.0f} %")
+        key = (row.method, row.tissue, row.reference)
+        found.setdefault(key, []).append({"source": address, "told": ", ".join(words)})
+    return found
