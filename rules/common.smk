@@ -59,6 +59,8 @@ ABLATION = {
 TRUTH = settings["evaluation"]["truth"]
 # Of the others only what Table II needs is computed.
 DETAILED = [name for name, method in METHODS.items() if method["details"]]
+# Where spots are moved on trial and their worst are drawn: not for the sweep's own methods.
+LOOKED_AT = [name for name in DETAILED if name in settings["methods"]]
 EVALUATED = [name for name in DETAILED if name != TRUTH] if TRUTH else []
 DROP_INS = [name for name, method in METHODS.items() if method.get("masks")]
 

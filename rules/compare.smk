@@ -55,8 +55,8 @@ rule measure_shifts:
     """Would the spots of a slide fit better if they lay elsewhere: r under trial shifts."""
     input:
         manifest="<results>/{slide}/slide.json",
-        masks=expand("<results>/{{slide}}/{method}/masks.ome.zarr", method=DETAILED),
-        spots=expand("<results>/{{slide}}/{method}/spots.parquet", method=DETAILED),
+        masks=expand("<results>/{{slide}}/{method}/masks.ome.zarr", method=LOOKED_AT),
+        spots=expand("<results>/{{slide}}/{method}/spots.parquet", method=LOOKED_AT),
         proportions=proportions_if_any,
         scores=scores_if_any,
     output:
@@ -71,8 +71,9 @@ rule measure_shifts:
     params:
         results=lambda wildcards, output: str(Path(output.table).parent.parent),
         given=sheet_row("visium", "scores"),
-        deconvolved=DECONVOLVED,
-        methods=DETAILED,
+        # Not the whole cohort's: another slide changes nothing here.
+        deconvolved=lambda wildcards: [wildcards.slide] if wildcards.slide in DECONVOLVED else [],
+        methods=LOOKED_AT,
         comparisons=settings["comparisons"],
         tissues=list(settings["tissues"]),
         diameter_um=settings["spots"]["diameter_um"],

@@ -36,8 +36,8 @@ rule draw_worst:
     input:
         images=[included.at[slide, "image"] for slide in WITH_SPOTS],
         manifests=expand("<results>/{slide}/slide.json", slide=WITH_SPOTS),
-        masks=expand("<results>/{slide}/{method}/masks.ome.zarr", slide=WITH_SPOTS, method=DETAILED),
-        spots=expand("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=DETAILED),
+        masks=expand("<results>/{slide}/{method}/masks.ome.zarr", slide=WITH_SPOTS, method=LOOKED_AT),
+        spots=expand("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=LOOKED_AT),
         proportions=expand("<results>/{slide}/proportions.parquet", slide=DECONVOLVED),
         scores=[included.at[slide, "scores"] for slide in SCORED],
     output:
@@ -51,7 +51,7 @@ rule draw_worst:
         results=lambda wildcards, output: str(Path(output.table).parent),
         slides=included.loc[WITH_SPOTS, ["image", "visium", "scores"]].to_dict("index"),
         deconvolved=DECONVOLVED,
-        methods=DETAILED,
+        methods=LOOKED_AT,
         comparisons=settings["comparisons"],
         tissues=list(settings["tissues"]),
         colours={name: tissue["colour"] for name, tissue in settings["tissues"].items()},

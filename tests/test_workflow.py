@@ -77,14 +77,14 @@ def results(project):
     return project.folder / "results"
 
 
-TABLES = {"correlate_spots": 1, "write_table2": 1, "write_report": 1, "all": 1}
+TABLES = {"correlate_spots": 1, "write_table2": 1, "draw_worst": 1, "write_report": 1, "all": 1}
 COHORT = TABLES | {"write_evaluation": 1}
 
 
-def after_masks(slides, evaluated):
+def after_masks(pairs, evaluated, slides=2):
     """What follows from new masks of so many slides and methods, all or some of which are compared with the truth."""
     each = ("measure_spots", "measure_objects", "export_geojson", "draw_overlay")
-    return dict.fromkeys(each, slides) | {"evaluate_masks": evaluated}
+    return dict.fromkeys(each, pairs) | {"evaluate_masks": evaluated} | ({"measure_shifts": slides} if slides else {})
 
 
 class TestFirstRun:
@@ -153,27 +153,27 @@ class TestRerun:
     def test_an_added_slide_runs_itself_and_the_tables(self, project):
         project.write_sheet("K1", "K4", "K7")
         own = dict.fromkeys(("simulate_slide", "check_slide", "find_tiles", "deconvolve_spots", "import_masks"), 1)
-        own |= {"predict_masks": 2, "stitch_masks": 2, "check": 1}
-        assert project.planned() == own | after_masks(3, 2) | COHORT
+        own |= {"predict_masks": 2, "stitch_masks": 2, "check": 1, "measure_readers": 1}
+        assert project.planned() == own | after_masks(3, 2, 1) | COHORT
         project.write_sheet("K1", "K4")
 
     def test_rows_in_another_order_run_nothing_but_tables(self, project):
         project.write_sheet("K4", "K1")
-        assert set(project.planned()) <= {"check", *COHORT}
+        assert set(project.planned()) <= {"check", "measure_readers", *COHORT}
         project.write_sheet("K1", "K4")
 
     def test_an_excluded_slide_leaves_the_others_alone(self, project):
         sheet = project.folder / "config/slides.tsv"
         table = pd.read_csv(sheet, sep="\t", dtype=str).assign(exclude=["", "torn"])
         table.to_csv(sheet, sep="\t", index=False)
-        assert set(project.planned()) == {"check", *COHORT}
+        assert set(project.planned()) == {"check", "measure_readers", *COHORT}
         project.write_sheet("K1", "K4")
 
     @pytest.mark.parametrize(
         ("change", "expected"),
         [
-            ({"spots": {"diameter_um": 65}}, {"measure_spots": 6, "measure_objects": 6, **TABLES}),
-            ({"deconvolution": {"min_umi": 600}}, {"deconvolve_spots": 2, **TABLES}),
+            ({"spots": {"diameter_um": 65}}, {"measure_spots": 6, "measure_objects": 6, "measure_shifts": 2, **TABLES}),
+            ({"deconvolution": {"min_umi": 600}}, {"deconvolve_spots": 2, "measure_shifts": 2, **TABLES}),
             ({"postprocess": {"CAP": {"min_area_um2": 900}}}, {"stitch_masks": 4, **after_masks(4, 4), **COHORT}),
             ({"evaluation": {"iou": 0.6}}, {"evaluate_masks": 4, "write_evaluation": 1, "write_report": 1, "all": 1}),
             ({"segmentation": {"shares": 4}}, {"write_report": 1, "all": 1}),
@@ -221,7 +221,8 @@ class TestRerun:
             planned = project.planned()
         finally:
             path.write_text(before)
-        assert planned == {"predict_masks": 8, "stitch_masks": 8} | after_masks(8, 8) | COHORT
+        cohort = {name: count for name, count in COHORT.items() if name != "draw_worst"}
+        assert planned == {"predict_masks": 8, "stitch_masks": 8} | after_masks(8, 8, 0) | cohort
 
     def test_a_deleted_final_comes_back(self, project, results):
         overview = results / "K1/omni-seg/overview.jpg"
