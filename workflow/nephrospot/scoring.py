@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
@@ -20,7 +21,7 @@ from nephrospot.files import whole
 from nephrospot.report.page import make_environment
 from nephrospot.report.pictures import embed_jpegs
 from nephrospot.scores import read_cells, read_percent
-from nephrospot.slide import Slide
+from nephrospot.slide import Slide, open_slide
 
 KEY_COLUMNS = ["number", "slide", "barcode", "x_px", "y_px", "reading"]
 CROP_MPP = 0.25
@@ -82,6 +83,18 @@ def draw_crop(slide: Slide, mpp: float, x_px: float, y_px: float, crop_um: float
     cv2.circle(crop, centre, radius + 1, (0, 0, 0), 3, cv2.LINE_AA)
     cv2.circle(crop, centre, radius + 1, RING, 1, cv2.LINE_AA)
     return crop
+
+
+def draw_crops(
+    key: pd.DataFrame, images: Mapping[str, str], mpps: Mapping[str, float], crop_um: float, diameter_um: float
+) -> list[np.ndarray]:
+    """`draw_crop` of every row of the key; ``images`` and ``mpps`` by slide."""
+    with ExitStack() as stack:
+        slides = {slide: stack.enter_context(open_slide(images[slide])) for slide in key["slide"].unique()}
+        return [
+            draw_crop(slides[row.slide], mpps[row.slide], row.x_px, row.y_px, crop_um, diameter_um)
+            for row in key.itertuples()
+        ]
 
 
 def write_kit(folder: str | Path, key: pd.DataFrame, crops: Sequence[np.ndarray], tissues: Sequence[str]) -> None:

@@ -11,9 +11,10 @@ import pandas as pd
 import zarr
 from PIL import Image
 
-from nephrospot.files import whole
+from nephrospot.files import read_json, whole
+from nephrospot.omezarr import open_masks
 from nephrospot.report.overlay import draw_outline, read_mask
-from nephrospot.slide import Slide
+from nephrospot.slide import Slide, open_slide
 
 MOST = 20
 CROP_UM, CROP_MPP = 110.0, 0.5
@@ -77,6 +78,33 @@ def write_crop(crop: np.ndarray, path: str | Path) -> None:
     """As JPEG."""
     with whole(path) as temporary:
         Image.fromarray(crop).save(temporary, format="JPEG", quality=80)
+
+
+def draw_all(
+    worst: pd.DataFrame,
+    results: str | Path,
+    images: Mapping[str, str],
+    colours: Mapping[str, str],
+    diameter_um: float,
+    folder: str | Path,
+) -> None:
+    """Draw every row of `choose_worst` into ``folder``, each slide opened once.
+
+    Parameters
+    ----------
+    results
+        Folder with ``{slide}/slide.json`` and ``{slide}/{method}/masks.ome.zarr``.
+    images
+        {slide: path of its image}.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for slide, own in worst.groupby("slide"):
+        mpp = read_json(Path(results, slide, "slide.json"))["mpp"]
+        with open_slide(images[slide]) as opened:
+            for row in own.itertuples():
+                label = open_masks(Path(results, slide, row.method, "masks.ome.zarr"))[row.tissue]
+                crop = draw_worst(opened, mpp, label, row.x_px, row.y_px, diameter_um, colours[row.tissue])
+                write_crop(crop, crop_path(folder, row))
 
 
 def crop_path(folder: str | Path, row) -> str:
