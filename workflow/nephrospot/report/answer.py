@@ -125,7 +125,9 @@ def _tell_interval(row: pd.Series, pair: str) -> str:
 
 
 def _tell_ties(methods: pd.DataFrame, pair: str) -> str:
-    ties = methods.loc[methods.get(f"{pair}: standing", "") == "tie", "label"].tolist()
+    if f"{pair}: standing" not in methods:
+        return ""
+    ties = methods.loc[methods[f"{pair}: standing"] == "tie", "label"].tolist()
     return f", and can't be told from {join_words(ties)} on these slides" if ties else ""
 
 
