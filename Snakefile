@@ -33,6 +33,7 @@ include: "rules/compare.smk"
 include: "rules/report.smk"
 include: "rules/handover.smk"
 include: "rules/train.smk"
+include: "rules/train_tables.smk"
 
 
 # Every slide's finals stand here beside the cohort's: a wrong path is then an error, not "nothing to be done".

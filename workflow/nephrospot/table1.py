@@ -17,6 +17,7 @@ from nephrospot.errors import InputError, did_you_mean
 from nephrospot.files import whole, write_parquet
 from nephrospot.intervals import DRAWS, resample_rois
 from nephrospot.models import TISSUES
+from nephrospot.published import read_published_cells
 from nephrospot.report.table1_page import render_table1
 from nephrospot.training.patches import read_patch
 
@@ -123,14 +124,7 @@ def read_published_table1(path: str | Path) -> pd.DataFrame:
     InputError
         A column is lacking, or a value isn't a number.
     """
-    try:
-        table = pd.read_csv(path, sep="\t", comment="#", dtype=str, keep_default_na=False)
-    except ValueError as error:  # pandas' own errors and wrong encodings are all ValueErrors
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{path}: can't be read as a table separated by tabs ({reason}); mend the file.") from error
-    lacking = [name for name in PUBLISHED_COLUMNS if name not in table]
-    if lacking:
-        raise InputError(f"{path}: no column {', '.join(lacking)}; the columns are {', '.join(PUBLISHED_COLUMNS)}.")
+    table = read_published_cells(path, PUBLISHED_COLUMNS)
     parts = []
     for column, (metric, factor) in PUBLISHED_METRICS.items():
         values = pd.to_numeric(table[column], errors="coerce")

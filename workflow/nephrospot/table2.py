@@ -14,6 +14,7 @@ import pandas as pd
 
 from nephrospot.errors import InputError, did_you_mean
 from nephrospot.files import whole
+from nephrospot.published import read_published_cells
 from nephrospot.report.footnotes import Footnotes
 
 PUBLISHED_COLUMNS = ["method", "tissue", "reference", "magnification", "r_x100", "source", "note"]
@@ -53,14 +54,7 @@ def read_published(path: str | Path) -> pd.DataFrame:
     InputError
         A column is lacking, or a value is neither a number nor "nan".
     """
-    try:
-        table = pd.read_csv(path, sep="\t", comment="#", dtype=str, keep_default_na=False)
-    except ValueError as error:  # pandas' own errors and wrong encodings are all ValueErrors
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{path}: can't be read as a table separated by tabs ({reason}); mend the file.") from error
-    lacking = [name for name in PUBLISHED_COLUMNS if name not in table]
-    if lacking:
-        raise InputError(f"{path}: no column {', '.join(lacking)}; the columns are {', '.join(PUBLISHED_COLUMNS)}.")
+    table = read_published_cells(path, PUBLISHED_COLUMNS)
     values = pd.to_numeric(table["r_x100"], errors="coerce")
     for place in np.flatnonzero(values.isna() & (table["r_x100"].str.lower() != "nan")):
         row = table.iloc[place]
@@ -189,10 +183,10 @@ def render_table2(table: pd.DataFrame, title: str = "Table II") -> str:
     for block in dict.fromkeys(table["block"]):
         body.append(f'<tbody><tr><th colspan="{1 + 3 * len(pairs)}">{escape(BLOCK_WORDS[block])}</th></tr>')
         for _, row in table[table["block"] == block].iterrows():
-            cells = "".join(_cells(row, pair, notes) for pair in pairs)
+            cells = "".join(render_cells(row, pair, notes) for pair in pairs)
             body.append(f"<tr><td>{escape(str(row['label']))}</td>{cells}</tr>")
         body.append("</tbody>")
-    top = "".join(f'<th colspan="3">{escape(_heading(pair))}</th>' for pair in pairs)
+    top = "".join(f'<th colspan="3">{escape(name_comparison(pair))}</th>' for pair in pairs)
     low = "<th>ours</th><th>n</th><th>published</th>" * len(pairs)
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
@@ -212,12 +206,14 @@ def _key(table: pd.DataFrame, pairs: list[str]) -> str:
     return told
 
 
-def _heading(pair: str) -> str:
+def name_comparison(pair: str) -> str:
+    """ "PT rctd" in words."""
     tissue, reference = pair.rsplit(" ", 1)
     return f"{tissue} against {REFERENCE_WORDS.get(reference, reference)}"
 
 
-def _cells(row: pd.Series, pair: str, notes: Footnotes) -> str:
+def render_cells(row: pd.Series, pair: str, notes: Footnotes) -> str:
+    """Ours with its interval, n and the published value of one comparison: three cells of html."""
     n = row[f"{pair}: n"]
     ours = _value(row[f"{pair}: r_x100"], row[f"{pair}: reason"], notes)
     if np.isfinite(row[f"{pair}: lo_x100"]):

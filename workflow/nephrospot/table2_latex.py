@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from nephrospot.table2 import BLOCK_WORDS, BOLD_WORDS, DAGGER_WORDS, REFERENCE_WORDS
+from nephrospot.table2 import BLOCK_WORDS, BOLD_WORDS, DAGGER_WORDS, name_comparison
 
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -22,6 +22,7 @@ def render_latex(table: pd.DataFrame, title: str = "Table II") -> str:
     """The table of `nephrospot.table2.make_table2` as a float; needs the packages booktabs and textcomp."""
     pairs = [name.removesuffix(": r_x100") for name in table if name.endswith(": r_x100")]
     notes: dict[str, str] = {}
+    headings = (f"\\multicolumn{{3}}{{c}}{{{escape_latex(name_comparison(pair))}}}" for pair in pairs)
     lines = [
         "% needs \\usepackage{booktabs,textcomp}",
         "\\begin{table}",
@@ -29,7 +30,7 @@ def render_latex(table: pd.DataFrame, title: str = "Table II") -> str:
         "interval, and $n$ spots.}",
         f"\\begin{{tabular}}{{l{'rrr' * len(pairs)}}}",
         "\\toprule",
-        " & ".join(["", *(f"\\multicolumn{{3}}{{c}}{{{_heading(pair)}}}" for pair in pairs)]) + " \\\\",
+        " & ".join(["", *headings]) + " \\\\",
         "".join(f"\\cmidrule(lr){{{3 * at + 2}-{3 * at + 4}}}" for at in range(len(pairs))),
         " & ".join(["Method", *(["ours", "$n$", "published"] * len(pairs))]) + " \\\\",
     ]
@@ -46,11 +47,6 @@ def render_latex(table: pd.DataFrame, title: str = "Table II") -> str:
     for reason, letter in notes.items():
         lines.append(f"\\par\\footnotesize \\textsuperscript{{{letter}}} {escape_latex(reason)}")
     return "\n".join([*lines, "\\end{table}", ""])
-
-
-def _heading(pair: str) -> str:
-    tissue, reference = pair.rsplit(" ", 1)
-    return escape_latex(f"{tissue} against {REFERENCE_WORDS.get(reference, reference)}")
 
 
 def _cells(row: pd.Series, pair: str, notes: dict[str, str]) -> list[str]:

@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from nephrospot.errors import InputError, Problems
 from nephrospot.files import whole
 from nephrospot.report.footnotes import Footnotes
-from nephrospot.table2 import REFERENCE_WORDS, STYLE, make_table2, read_published
+from nephrospot.table2 import STYLE, make_table2, name_comparison, read_published, render_cells
 
 PARTS = ("SC", "MS", "CR")
 PART_WORDS = {
@@ -131,13 +130,9 @@ def render_table3(table: pd.DataFrame, title: str = "Table III") -> str:
     for _, row in table.iterrows():
         cells = [f"<td>{'✓' if row[part] else ''}</td>" for part in PARTS]
         cells.append(f"<td>{escape(str(row['label']))}</td>" if row["method"] else "<td>not run</td>")
-        for pair in pairs:
-            n = row[f"{pair}: n"]
-            ours = _tell(row[f"{pair}: r_x100"], row[f"{pair}: reason"], notes)
-            theirs = _tell(row[f"{pair}: published_r_x100"], row[f"{pair}: published_reason"], notes)
-            cells.append(f"<td>{ours}</td><td>{f'{n:,}' if n else ''}</td><td>{theirs}</td>")
+        cells += [render_cells(row, pair, notes) for pair in pairs]
         body.append(f"<tr>{''.join(cells)}</tr>")
-    top = "".join(f'<th colspan="3">{escape(_head(pair))}</th>' for pair in pairs)
+    top = "".join(f'<th colspan="3">{escape(name_comparison(pair))}</th>' for pair in pairs)
     head = "".join(f'<th rowspan="2" title="{escape(PART_WORDS[part])}">{part}</th>' for part in PARTS)
     low = "<th>ours</th><th>n</th><th>published</th>" * len(pairs)
     words = "; ".join(f"{part}: {word}" for part, word in PART_WORDS.items())
@@ -147,14 +142,3 @@ def render_table3(table: pd.DataFrame, title: str = "Table III") -> str:
         f'over the spots of all slides</caption><thead><tr>{head}<th rowspan="2">Method</th>{top}</tr><tr>{low}</tr>'
         f"</thead><tbody>{''.join(body)}</tbody></table><p>{escape(words)}.</p>{notes.render()}</body></html>\n"
     )
-
-
-def _head(pair: str) -> str:
-    tissue, reference = pair.rsplit(" ", 1)
-    return f"{tissue} against {REFERENCE_WORDS.get(reference, reference)}"
-
-
-def _tell(value: float, reason: str, notes: Footnotes) -> str:
-    if np.isfinite(value):
-        return f"{value:.2f}"
-    return escape(reason) if reason in ("", "not run") else "–" + notes.mark(reason)
