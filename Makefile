@@ -2,7 +2,7 @@
 # make eight  the same with all eight methods of the papers' Table II
 # make test   the tests; make test-real  more of them, on public material
 # make bench  segmentation beside other tools (makes an environment of its own for them)
-# make coverage  what our intervals hold, by simulation
+# make coverage  what our intervals hold, by simulation; make controls  controls on the results of make run
 # Each makes its own environment in .venv first; the tests add the optional KPIs networks to it (67 MB).
 # PYTHON, VENV, CORES and ARGS can be set: make run CORES=8.
 
@@ -53,6 +53,10 @@ bench: $(VENV)/ready $(BENCH_VENV)/ready
 coverage: $(VENV)/ready
 	python tests/benchmarks/coverage.py $(ARGS)
 
+# Controls on the results of make run: what must come out is known (a few minutes).
+controls: $(VENV)/ready
+	python tests/benchmarks/controls.py $(ARGS)
+
 # torch in the same resolve; TIAToolbox without its dependencies, since it forbids this torch.
 $(BENCH_VENV)/ready: envs/bench.txt
 	$(PYTHON) -m venv $(BENCH_VENV)
@@ -72,4 +76,4 @@ $(VENV)/kpis: $(VENV)/ready envs/kpis.txt
 	$(VENV)/bin/python -m pip install --quiet --constraint envs/constraints.txt --constraint envs/kpis.txt --editable '.[rctd,slurm,test,kpis]'
 	touch $@
 
-.PHONY: run eight test test-real check lint weights bench coverage
+.PHONY: run eight test test-real check lint weights bench coverage controls

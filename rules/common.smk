@@ -186,7 +186,8 @@ def slide_finals():
         file=["masks.geojson.gz", "objects.parquet", "overview.jpg", "regions.jpg"],
     )
     finals += expand("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=METHODS)
-    finals += expand("<results>/{slide}/shifts.{kind}", slide=WITH_SPOTS, kind=["parquet", "json"])
+    trials = ["shifts.parquet", "shifts.json", "diameters.parquet"]
+    finals += expand("<results>/{slide}/{file}", slide=WITH_SPOTS, file=trials)
     finals += expand("<results>/{slide}/proportions.parquet", slide=DECONVOLVED)
     return finals
 

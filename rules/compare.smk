@@ -51,8 +51,8 @@ rule measure_readers:
         "../scripts/measure_readers.py"
 
 
-rule measure_shifts:
-    """Would the spots of a slide fit better if they lay elsewhere: r under trial shifts."""
+rule try_spots:
+    """Would the spots of a slide fit better elsewhere, or larger: r under trial shifts and diameters."""
     input:
         manifest="<results>/{slide}/slide.json",
         masks=expand("<results>/{{slide}}/{method}/masks.ome.zarr", method=LOOKED_AT),
@@ -60,16 +60,17 @@ rule measure_shifts:
         proportions=proportions_if_any,
         scores=scores_if_any,
     output:
-        table="<results>/{slide}/shifts.parquet",
+        shifts="<results>/{slide}/shifts.parquet",
         peaks="<results>/{slide}/shifts.json",
+        diameters="<results>/{slide}/diameters.parquet",
     log:
-        "<logs>/measure_shifts/{slide}.log",
+        "<logs>/try_spots/{slide}.log",
     wildcard_constraints:
         slide=any_of(WITH_SPOTS),
     conda:
         "../envs/nephrospot.yaml"
     params:
-        results=lambda wildcards, output: str(Path(output.table).parent.parent),
+        results=lambda wildcards, output: str(Path(output.shifts).parent.parent),
         given=sheet_row("visium", "scores"),
         # Not the whole cohort's: another slide changes nothing here.
         deconvolved=lambda wildcards: [wildcards.slide] if wildcards.slide in DECONVOLVED else [],
@@ -78,9 +79,9 @@ rule measure_shifts:
         tissues=list(settings["tissues"]),
         diameter_um=settings["spots"]["diameter_um"],
         seed=settings["statistics"]["seed"],
-        code=code("measure_shifts"),
+        code=code("try_spots"),
     script:
-        "../scripts/measure_shifts.py"
+        "../scripts/try_spots.py"
 
 
 rule write_table2:

@@ -1,4 +1,5 @@
-"""For other tools, only when asked for: `snakemake handover` writes an AnnData and a SpatialData of each slide with Visium."""
+"""For other tools, only when asked for: `snakemake handover` writes an AnnData and a SpatialData of each slide with Visium,
+and two tables for MultiQC."""
 
 
 rule hand_over:
@@ -32,7 +33,29 @@ rule hand_over:
         "../scripts/hand_over.py"
 
 
+rule write_multiqc:
+    """Slides and methods as custom content of MultiQC, which finds such files by the end of their names."""
+    input:
+        manifests=expand("<results>/{slide}/slide.json", slide=SLIDES),
+        deconvolutions=expand("<results>/{slide}/deconvolution.json", slide=DECONVOLVED),
+        correlations="<results>/correlations.parquet",
+    output:
+        slides="<results>/nephrospot_slides_mqc.json",
+        methods="<results>/nephrospot_methods_mqc.json",
+    log:
+        "<logs>/write_multiqc.log",
+    conda:
+        "../envs/nephrospot.yaml"
+    params:
+        deconvolved=DECONVOLVED,
+        labels={name: method["label"] for name, method in METHODS.items()},
+        code=code("write_multiqc"),
+    script:
+        "../scripts/write_multiqc.py"
+
+
 rule handover:
-    """Both files of every slide with Visium."""
+    """Both files of every slide with Visium, and MultiQC's."""
     input:
         expand("<results>/{slide}/spots.h5ad", slide=WITH_SPOTS),
+        rules.write_multiqc.output,

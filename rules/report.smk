@@ -68,7 +68,9 @@ rule write_report:
         correlations="<results>/correlations.parquet",
         differences="<results>/differences.parquet",
         manifests=expand("<results>/{slide}/slide.json", slide=SLIDES),
-        shifts=expand("<results>/{slide}/shifts.{kind}", slide=WITH_SPOTS, kind=["parquet", "json"]),
+        trials=expand(
+            "<results>/{slide}/{file}", slide=WITH_SPOTS, file=["shifts.parquet", "shifts.json", "diameters.parquet"]
+        ),
         spots=expand("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=METHODS),
         proportions=expand(
             "<results>/{slide}/{file}", slide=DECONVOLVED, file=["proportions.parquet", "deconvolution.json"]

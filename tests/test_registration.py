@@ -31,7 +31,7 @@ def test_transform_of_a_row():
 def test_the_same_picture_fits_where_it_is():
     result = compare(shrink(SLIDE, 640, 512), 0.04)
     assert result["correlation"] > 0.99 and result["overlap"] > 0.95 and result["sure"]
-    assert (result["shift_x_um"], result["shift_y_um"]) == (0, 0)
+    assert (result["shift_x_um"], result["shift_y_um"]) == pytest.approx((0, 0), abs=1)
     assert judge_registration(result, "slide B1", SLIDE_MPP) == ([], [])
 
 

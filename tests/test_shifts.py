@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from label_files import write_labels
+from nephrospot.discs import make_coverage, measure_shifted
 from nephrospot.omezarr import open_masks
-from nephrospot.shifts import describe_peak, find_peak, list_shifts, make_coverage, measure_shifted, tell_peak
+from nephrospot.shifts import describe_peak, find_peak, list_shifts, tell_peak
 from nephrospot.spots import measure_discs
 from spots_by_hand import hexagons
 

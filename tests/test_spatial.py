@@ -1,5 +1,8 @@
 """Effective numbers and correlograms: the matrices written out, what independence and smoothness must give."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
@@ -30,6 +33,14 @@ def test_the_matrices_need_not_be_written_out(scale_um):
     expected = effective_size_written_out(*values.T, classes)
     found = measure_covariances(place, values, equal_edges([place])).effective_size(0, 1)
     assert found == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("case", json.loads((Path(__file__).parent / "golden" / "spatialpack_ess.json").read_text()))
+def test_spatialpack_finds_the_same_number(case):
+    # Recorded from the routine behind R SpatialPack's modified.ttest (commit 04342d05, built on its own).
+    place, values = np.column_stack([case["x_um"], case["y_um"]]), np.column_stack([case["first"], case["second"]])
+    found = measure_covariances(place, values, equal_edges([place])).effective_size(0, 1)
+    assert found == pytest.approx(case["ess"], rel=1e-10)
 
 
 def test_independent_spots_count_in_full_and_smooth_ones_for_few():

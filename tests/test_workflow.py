@@ -84,7 +84,7 @@ COHORT = TABLES | {"write_evaluation": 1}
 def after_masks(pairs, evaluated, slides=2):
     """What follows from new masks of so many slides and methods, all or some of which are compared with the truth."""
     each = ("measure_spots", "measure_objects", "export_geojson", "draw_overlay")
-    return dict.fromkeys(each, pairs) | {"evaluate_masks": evaluated} | ({"measure_shifts": slides} if slides else {})
+    return dict.fromkeys(each, pairs) | {"evaluate_masks": evaluated} | ({"try_spots": slides} if slides else {})
 
 
 class TestFirstRun:
@@ -172,8 +172,8 @@ class TestRerun:
     @pytest.mark.parametrize(
         ("change", "expected"),
         [
-            ({"spots": {"diameter_um": 65}}, {"measure_spots": 6, "measure_objects": 6, "measure_shifts": 2, **TABLES}),
-            ({"deconvolution": {"min_umi": 600}}, {"deconvolve_spots": 2, "measure_shifts": 2, **TABLES}),
+            ({"spots": {"diameter_um": 65}}, {"measure_spots": 6, "measure_objects": 6, "try_spots": 2, **TABLES}),
+            ({"deconvolution": {"min_umi": 600}}, {"deconvolve_spots": 2, "try_spots": 2, **TABLES}),
             ({"postprocess": {"CAP": {"min_area_um2": 900}}}, {"stitch_masks": 4, **after_masks(4, 4), **COHORT}),
             ({"evaluation": {"iou": 0.6}}, {"evaluate_masks": 4, "write_evaluation": 1, "write_report": 1, "all": 1}),
             ({"segmentation": {"shares": 4}}, {"write_report": 1, "all": 1}),

@@ -1,9 +1,10 @@
-"""Controls on a finished run: references shuffled within slides, a method that reads half, the statistics' time.
+"""Controls on a finished run: shuffled scores, a method that reads half, spots moved by 30 µm, the time.
 
     python tests/benchmarks/controls.py --configfile config/config.yaml
 
 Shuffled, no method may be better than another, and the interval of r must cover 0 as often as it says; a method that
-reads half of everything keeps its r and shows a bias; and eight methods on 6,400 spots must take seconds.
+reads half of everything keeps its r and shows a bias; spots moved by 30 µm are found to be; and eight methods on 6,400
+spots must take seconds.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from nephrospot.certainty import add_certainty, measure_certainty, stack_methods
 from nephrospot.cohort import join_cohort
 from nephrospot.correlate import correlate
 from nephrospot.differences import compare_methods
+from nephrospot.files import read_json
 from nephrospot.settings import read_settings
 from nephrospot.sheet import read_sheet
+from nephrospot.trials import try_spots
 from spots_by_hand import hexagons, make_pairs, smooth_maps
 
 
@@ -86,6 +89,25 @@ def control_half(pairs: pd.DataFrame, settings: dict) -> None:
           f"{row['mean_error_pp']:+.1f} percentage points over {int(row['n']):,} spots.")  # fmt: skip
 
 
+def control_moved(pairs: pd.DataFrame, settings: dict, moved_um: float = 30.0) -> None:
+    """Print where the shift plot finds the spots of each slide, after they were moved to the right."""
+    results = Path(settings["results"])
+    for slide, own in pairs[pairs["reference"] == "pathologist"].groupby("slide"):
+        mpp = read_json(results / slide / "slide.json")["mpp"]
+        for method, spots in own.groupby("method", sort=False):
+            masks = {method: results / slide / method / "masks.ome.zarr"}
+            diameter_um, seed = settings["spots"]["diameter_um"], settings["statistics"]["seed"]
+            for told, step in (("as they are", 0.0), (f"moved by {moved_um:.0f} µm in x", moved_um / mpp)):
+                elsewhere = {method: spots.assign(x_px=spots["x_px"] + step)}
+                _, peaks, _ = try_spots(elsewhere, masks, mpp, diameter_um, seed)
+                for peak in peaks:
+                    found = "suspicious" if peak["suspicious"] else "not suspicious"
+                    print(
+                        f"{slide}, {method}, {peak['tissue']}, spots {told}: fits best {peak['x_um']:+.0f} µm in x, "
+                        f"{peak['y_um']:+.0f} in y (r {peak['r_here']:.2f} → {peak['r']:.2f}), {found}."
+                    )
+
+
 def time_statistics() -> None:
     """Print the seconds of 8 methods × 2 tissues × 6,400 spots × 2,000 replicates."""
     place, tables = hexagons(40, 40), []
@@ -115,6 +137,7 @@ def main() -> None:
     time_statistics()
     pairs, settings = read_pairs(arguments.configfile)
     control_half(pairs, settings)
+    control_moved(pairs, settings)
     control_shuffled(pairs, settings, arguments.shuffles, arguments.replicates)
 
 

@@ -6,19 +6,16 @@ import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import cv2
-
 from nephrospot.barcodes import read_count_barcodes
+from nephrospot.check_registration import check_registration
 from nephrospot.errors import InputError, Problems
 from nephrospot.files import read_json, whole
 from nephrospot.mpp import resolve_mpp
-from nephrospot.registration import compare_images, judge_registration, slide_transform
+from nephrospot.registration import slide_transform
 from nephrospot.scores import read_scores
 from nephrospot.slide import Slide, open_slide
 from nephrospot.visium import VisiumGrid, read_positions
 
-SIZE_TOLERANCE = 0.01
-THUMBNAIL_PX = 2000  # as many as Space Ranger's picture has
 MIN_COUNTED_SHARE = 0.1  # of the spots on tissue; fewer with counts means another slide's matrix
 PLAIN = ("slide", "image", "visium", "species")
 
@@ -79,7 +76,7 @@ def check_slide(row: Mapping, registration: dict) -> dict:
                 problems.catch(_check_places, slide, grid, transform, where, notes)
             if grid and settled and whole_file:
                 manifest["registration"] = problems.catch(
-                    _check_registration, slide, grid, transform, settled[0], registration, where, problems, notes
+                    check_registration, slide, grid, transform, settled[0], registration, where, problems, notes
                 )
     return manifest | {
         "problems": [_begin(where, sentence) for sentence in problems.sentences],
@@ -261,40 +258,3 @@ def _check_places(slide: Slide, grid: VisiumGrid, transform, where: str, notes: 
         )
     if outside:
         notes.add(f"{sentence}; they have no percentages.")
-
-
-def _check_registration(
-    slide: Slide,
-    grid: VisiumGrid,
-    transform,
-    mpp: float,
-    registration: dict,
-    where: str,
-    problems: Problems,
-    notes: Problems,
-) -> dict | None:
-    hires, scalef = None, grid.scalefactors.get("tissue_hires_scalef")
-    if grid.hires_path and scalef:
-        hires = cv2.imread(str(grid.hires_path), cv2.IMREAD_GRAYSCALE)
-        if hires is None:
-            raise InputError(f"{grid.hires_path}: the picture can't be read; copy it again from the Space Ranger run.")
-        seen = [size / scalef * transform.scale for size in (hires.shape[1], hires.shape[0])]
-        ratios = seen[0] / slide.width_px, seen[1] / slide.height_px
-        placed = transform.x_px or transform.y_px  # then the sheet says where the crop lies
-        if not placed and any(abs(ratio - 1) > SIZE_TOLERANCE for ratio in ratios):
-            notes.add(
-                f"{where}: Space Ranger saw an image of {seen[0]:.0f} × {seen[1]:.0f} px (in slide pixels), the slide "
-                f"has {slide.width_px} × {slide.height_px}; "
-                "if that was a crop, visium_x_px and visium_y_px must say where."
-            )
-    thumbnail = slide.thumbnail(THUMBNAIL_PX)
-    thumbnail_mpp = slide.width_px * mpp / thumbnail.shape[1]
-    result = compare_images(thumbnail, thumbnail_mpp, hires, scalef, transform, mpp, registration["max_shift_um"])
-    refused, noted = judge_registration(
-        result, where, mpp, registration["min_correlation"], registration["min_gain"], registration["note_shift_um"]
-    )
-    for sentence in refused:
-        problems.add(sentence)
-    for sentence in noted:
-        notes.add(sentence)
-    return result

@@ -186,6 +186,7 @@ def gather_report(results: str | Path, settings: dict, sheet: pd.DataFrame) -> d
         if scores
         else None,
         "shifts": {slide: pd.read_parquet(p) for slide, p in existing("shifts.parquet", list(included.index)).items()},
+        "diameters": [pd.read_parquet(p) for p in existing("diameters.parquet", list(included.index)).values()],
         "peaks": {slide: read_json(p)["peaks"] for slide, p in existing("shifts.json", list(included.index)).items()},
         "evaluation": pd.read_csv(results / "evaluation.tsv", sep="\t") if settings["evaluation"]["truth"] else None,
         "objects": {key: pd.read_parquet(path) for key, path in existing("objects.parquet", pairs).items()},

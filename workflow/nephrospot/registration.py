@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from scipy import fft
 
+from nephrospot.peaks import find_highest
+
 GRID_UM = (10.0, 30.0)  # finer for small pictures
 GRID_PX = 300  # pixels that the longer side of Space Ranger's picture should have
 PEAK_SPREADS = 6.0  # the best of many shifts is 3 to 4 standard deviations above the rest by chance
@@ -101,15 +103,13 @@ def compare_images(
     if np.isnan(scores).all():
         return {"correlation": here, "shift_x_um": 0.0, "shift_y_um": 0.0, "shifted_correlation": here,
                 "overlap": overlap, "sure": False}  # fmt: skip
-    best_row, best_column = np.unravel_index(np.nanargmax(scores), scores.shape)
-    best = float(scores[best_row, best_column])
-    spread = float(np.nanstd(scores))
+    shift_x_um, shift_y_um, best = find_highest(scores, grid_um)
     return {
         "correlation": here,
-        "shift_x_um": float((best_column - reach) * grid_um),
-        "shift_y_um": float((best_row - reach) * grid_um),
-        "shifted_correlation": best,
-        "found": best - float(np.nanmean(scores)) >= PEAK_SPREADS * spread,
+        "shift_x_um": shift_x_um,
+        "shift_y_um": shift_y_um,
+        "shifted_correlation": min(best, 1.0),
+        "found": bool(best - np.nanmean(scores) >= PEAK_SPREADS * np.nanstd(scores)),
         "overlap": overlap,
         "sure": bool(np.isfinite(here)),
     }

@@ -171,9 +171,14 @@ def write_table2(table: pd.DataFrame, tsv_path: str | Path, html_path: str | Pat
     In the html an absent value is "–" with a letter, whose footnote gives the reason.
     """
     with whole(tsv_path) as temporary:
-        table.to_csv(temporary, sep="\t", index=False, na_rep="nan", float_format="%.2f", lineterminator="\n")
+        temporary.write_text(format_tsv(table), encoding="utf-8", newline="\n")
     with whole(html_path) as temporary:
         temporary.write_text(render_table2(table, title), encoding="utf-8")
+
+
+def format_tsv(table: pd.DataFrame) -> str:
+    """The table as tab-separated text."""
+    return table.to_csv(sep="\t", index=False, na_rep="nan", float_format="%.2f", lineterminator="\n")
 
 
 def render_table2(table: pd.DataFrame, title: str = "Table II") -> str:

@@ -14,6 +14,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 INK, FAINT, BLUE = "#1c2328", "#9aa3a8", "#0072b2"
+# Okabe and Ito's colours, and marks, so that lines differ without colour too.
+LINES = ["#0072b2", "#009e73", "#e69f00", "#d55e00", "#cc79a7", "#56b4e9", "#000000"]
+MARKS = "os^vDPX"
 COLUMNS = 4
 WORTH_TELLING = 10  # spots with 0 on both sides, which lie on one another
 MANY_DOTS = 300  # as shapes, more than these outgrow their pixels

@@ -10,12 +10,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from nephrospot.files import whole
-from nephrospot.report.figures import STYLE, to_svg
+from nephrospot.report.figures import LINES, MARKS, STYLE, to_svg
 
 COLUMNS = ["label", "tissue", "percent", "dice", "lo", "hi", "n", "n_rois", "method"]
-# Okabe and Ito's colours, and marks, so that lines differ without colour too.
-LINES = ["#0072b2", "#009e73", "#e69f00", "#d55e00", "#cc79a7", "#56b4e9", "#000000"]
-MARKS = "os^vDPX"
 
 
 def make_fractions(summary: pd.DataFrame, runs: Mapping[str, Mapping]) -> pd.DataFrame:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import jinja2
 import pandas as pd
@@ -17,6 +18,7 @@ from nephrospot.report.evidence import check_with_nnls, join_comparison, show_co
 from nephrospot.report.pictures import embed_jpegs, list_pictures
 from nephrospot.report.segmentation import list_evaluation, list_objects
 from nephrospot.report.shifts import draw_shifts, list_shifts, list_suspicions
+from nephrospot.report.sweeps import draw_sweep, gather_diameters, gather_resolutions, list_sweep
 from nephrospot.report.tables import (
     list_deconvolutions,
     list_dropped,
@@ -28,6 +30,8 @@ from nephrospot.report.tables import (
     list_unused_spots,
 )
 from nephrospot.report.worst import crop_path, list_worst
+from nephrospot.table2 import format_tsv
+from nephrospot.table2_latex import render_latex
 
 MAX_BYTES = 9_500_000
 CROP_BYTES = 2_500_000
@@ -55,6 +59,7 @@ def write_report(
     readers: pd.DataFrame | None = None,
     shifts: Mapping[str, pd.DataFrame] | None = None,
     peaks: Mapping[str, list[dict]] | None = None,
+    diameters: Sequence[pd.DataFrame] = (),
     evaluation: pd.DataFrame | None = None,
     objects: Mapping[tuple[str, str], pd.DataFrame] | None = None,
     made_at: str | None = None,
@@ -93,8 +98,8 @@ def write_report(
         From `nephrospot.report.worst.choose_worst`, and where its crops are.
     readers
         Content of readers.tsv, where there are scores.
-    shifts, peaks
-        {slide: shifts.parquet}, {slide: the peaks of shifts.json}, where trial shifts were made.
+    shifts, peaks, diameters
+        {slide: shifts.parquet}, {slide: the peaks of shifts.json} and every diameters.parquet, where spots were tried.
     evaluation
         Content of evaluation.tsv; None where no method is the truth.
     objects
@@ -104,7 +109,7 @@ def write_report(
     """
     labels = {method: facts.get("label") or method for method, facts in settings["methods"].items()}
     mpps = {slide: facts.get("mpp") for slide, facts in manifests.items()}
-    tissues = list(settings["tissues"])
+    tissues, spot_um = list(settings["tissues"]), settings["spots"]["diameter_um"]
     comparisons = [
         show_comparison(comparison, join_comparison(comparison, spots, scores, proportions), correlations, labels, mpps)
         for comparison in settings["comparisons"]
@@ -117,8 +122,9 @@ def write_report(
         "simulated_slides": bool(tell_simulation(manifests, {}, labels)),
         "answer": tell_answer(table2),
         "table2": lay_out_table2(table2, settings),
+        "downloads": _embed_table2(table2),
         "n_slides": len(manifests),
-        "slides": list_slides(manifests, proportions, settings["spots"]["diameter_um"]),
+        "slides": list_slides(manifests, proportions, spot_um),
         "check_notes": list_notes({slide: facts.get("notes") or [] for slide, facts in manifests.items()}),
         "refused_slides": list_notes({slide: facts.get("problems") or [] for slide, facts in manifests.items()}),
         "excluded": [
@@ -146,6 +152,10 @@ def write_report(
         "suspicions": list_suspicions(peaks or {}, labels),
         "shifts": list_shifts(peaks or {}, labels),
         "shift_figures": draw_shifts(shifts or {}, peaks or {}, labels),
+        "resized": _show_sweep(gather_diameters(diameters), labels, "diameter of the disc (µm)", "{} µm", spot_um),
+        "resolutions": _show_sweep(
+            gather_resolutions(correlations, settings["methods"]), labels, "magnification of every tissue (×)", "{}×"
+        ),
         "agreement": list_agreement(correlations, labels),
         "differences": list_differences(differences, labels),
         "by_slide": list_by_slide(correlations, labels),
@@ -189,6 +199,19 @@ def make_environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def _embed_table2(table2: pd.DataFrame) -> dict[str, str]:
+    """{file name: address that holds it}, so that the page alone gives the table away."""
+    texts = {"table2.tsv": format_tsv(table2), "table2.tex": render_latex(table2)}
+    return {name: "data:text/plain;charset=utf-8," + quote(text) for name, text in texts.items()}
+
+
+def _show_sweep(table: pd.DataFrame, labels: Mapping[str, str], x_label: str, x_name: str, here=None) -> dict:
+    """Figure and table of one sweep; magnifications double, diameters (those with a place of their own) don't."""
+    known = {method: label for method, label in labels.items() if method in set(table["method"])}
+    drawn = draw_sweep(table, known, x_label, here, log=here is None)
+    return {"figure": drawn, "table": list_sweep(table, known, x_name)}
 
 
 def _by_slide(overlays: Mapping, pictures: Mapping[str, str]) -> dict[str, list[dict]]:

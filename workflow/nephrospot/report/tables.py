@@ -59,7 +59,7 @@ def _tell_registration(facts: Mapping | None) -> str:
         return "not compared"
     text = f"r = {tell_value(facts['correlation'], 2)}"
     shift = float(np.hypot(facts.get("shift_x_um") or 0, facts.get("shift_y_um") or 0))
-    text += f", fits best {shift:.0f} µm away" if shift else ", fits best where it lies"
+    text += f", fits best {shift:.0f} µm away" if shift >= 1 else ", fits best where it lies"
     return text if facts.get("sure", True) else text + " (too faint to be sure)"
 
 

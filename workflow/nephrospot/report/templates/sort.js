@@ -1,4 +1,20 @@
-// Without this the page is complete; with it, a click on a heading sorts its table and print opens what is folded.
+// Without this the page is complete; with it, a click on a heading sorts its table, a button saves it as text, and
+// print opens what is folded.
+const tell = (cell) => cell.innerText.trim().replace(/\s+/g, " ");
+document.querySelectorAll("table.sortable").forEach((table, index) => {
+  const button = document.createElement("button");
+  button.className = "save";
+  button.textContent = "save as TSV";
+  button.addEventListener("click", () => {
+    const lines = [...table.rows].map((row) => [...row.cells].map(tell).join("\t"));
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([lines.join("\n") + "\n"], { type: "text/tab-separated-values" }));
+    link.download = `nephrospot-${table.closest("section").querySelector("h2").id}-${index + 1}.tsv`;
+    link.click();
+    URL.revokeObjectURL(link.href);
+  });
+  table.parentElement.after(button);
+});
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => {

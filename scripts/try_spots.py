@@ -1,10 +1,10 @@
-"""Spots of one slide under trial shifts → r of each, and where it is highest."""
+"""Spots of one slide on trial, moved and resized → r of each, and where it is highest."""
 
 from nephrospot.check import read_slide_manifest
 from nephrospot.cohort import join_cohort
 from nephrospot.files import write_json, write_parquet
 from nephrospot.job import job
-from nephrospot.shifts import try_shifts
+from nephrospot.trials import try_spots
 
 with job(snakemake):
     p, slide = snakemake.params, snakemake.wildcards.slide
@@ -12,6 +12,7 @@ with job(snakemake):
     tables = join_cohort(p.results, {slide: p.given}, p.deconvolved, p.methods, p.comparisons, p.tissues)
     pairs = dict(zip(p.methods, tables, strict=True))
     masks = dict(zip(p.methods, snakemake.input.masks, strict=True))
-    table, peaks = try_shifts(pairs, masks, mpp, p.diameter_um, p.seed)
-    write_parquet(snakemake.output.table, table.astype({"n": "int64"}) if len(table) else table)
+    shifted, peaks, resized = try_spots(pairs, masks, mpp, p.diameter_um, p.seed)
+    write_parquet(snakemake.output.shifts, shifted)
     write_json(snakemake.output.peaks, {"slide": slide, "peaks": peaks})
+    write_parquet(snakemake.output.diameters, resized)

@@ -1,0 +1,82 @@
+"""Whether the slide and Space Ranger's picture of it show the same tissue in the same place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import cv2
+
+from nephrospot.errors import InputError, Problems
+from nephrospot.estimate import estimate_transform, tell_estimate
+from nephrospot.registration import Transform, compare_images, judge_registration
+from nephrospot.slide import Slide
+from nephrospot.visium import VisiumGrid
+
+SIZE_TOLERANCE = 0.01
+THUMBNAIL_PX = 2000  # as many as Space Ranger's picture has
+
+
+def check_registration(
+    slide: Slide,
+    grid: VisiumGrid,
+    transform: Transform,
+    mpp: float,
+    registration: Mapping,
+    where: str,
+    problems: Problems,
+    notes: Problems,
+) -> dict | None:
+    """Compare the two pictures, say what doesn't fit, and where they would fit best.
+
+    Parameters
+    ----------
+    mpp
+        µm per level-0 pixel.
+    registration
+        That part of `nephrospot.settings.read_settings`.
+    where
+        How sentences begin.
+    problems, notes
+        What refuses the slide, and what doesn't, is added here.
+
+    Returns
+    -------
+    dict or None
+        Of `nephrospot.registration.compare_images`, with ``estimate``, that of `nephrospot.estimate`; None without
+        a picture.
+
+    Raises
+    ------
+    InputError
+        When the picture can't be read.
+    """
+    hires, scalef = None, grid.scalefactors.get("tissue_hires_scalef")
+    if grid.hires_path and scalef:
+        hires = cv2.imread(str(grid.hires_path), cv2.IMREAD_GRAYSCALE)
+        if hires is None:
+            raise InputError(f"{grid.hires_path}: the picture can't be read; copy it again from the Space Ranger run.")
+        seen = [size / scalef * transform.scale for size in (hires.shape[1], hires.shape[0])]
+        ratios = seen[0] / slide.width_px, seen[1] / slide.height_px
+        placed = transform.x_px or transform.y_px  # then the sheet says where the crop lies
+        if not placed and any(abs(ratio - 1) > SIZE_TOLERANCE for ratio in ratios):
+            notes.add(
+                f"{where}: Space Ranger saw an image of {seen[0]:.0f} × {seen[1]:.0f} px (in slide pixels), the slide "
+                f"has {slide.width_px} × {slide.height_px}; "
+                "if that was a crop, visium_x_px and visium_y_px must say where."
+            )
+    thumbnail = slide.thumbnail(THUMBNAIL_PX)
+    thumbnail_mpp = slide.width_px * mpp / thumbnail.shape[1]
+    result = compare_images(thumbnail, thumbnail_mpp, hires, scalef, transform, mpp, registration["max_shift_um"])
+    estimate = None
+    if result and "found" in result:  # otherwise nothing could be compared anywhere
+        arguments = (thumbnail, thumbnail_mpp, hires, scalef, transform, mpp, registration["max_shift_um"])
+        estimate = estimate_transform(*arguments)
+    refused, noted = judge_registration(
+        result, where, mpp, registration["min_correlation"], registration["min_gain"], registration["note_shift_um"]
+    )
+    told = f" {tell_estimate(estimate)}" if estimate and estimate.sure else ""
+    for sentence in refused:
+        problems.add(sentence + told)
+    for sentence in noted:
+        notes.add(sentence + told)
+    return result and result | {"estimate": estimate.describe() if estimate else None}
