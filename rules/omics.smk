@@ -17,6 +17,10 @@ rule build_likelihood:
         "../scripts/build_likelihood.py"
 
 
+# What a fit depends on; files are inputs.
+FIT = {key: value for key, value in settings["deconvolution"].items() if key not in ("reference", "tables")}
+
+
 rule deconvolve_spots:
     """Share of each spot's mRNA by cell type, and summed by tissue."""
     input:
@@ -36,7 +40,7 @@ rule deconvolve_spots:
     resources:
         mem_mb=6000,
     params:
-        deconvolution=settings["deconvolution"],
+        deconvolution=FIT,
         tissues={name: tissue["cell_types"] for name, tissue in settings["tissues"].items() if tissue["cell_types"]},
         code=code("deconvolve_spots"),
     script:

@@ -1,4 +1,4 @@
-"""Counts from Space Ranger folders and the judgement of spots."""
+"""Counts from Space Ranger folders."""
 
 import gzip
 import re
@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy import io, sparse
 
-from nephrospot.counts import are_counts, is_mitochondrial, judge_spots, read_counts, summarise_spots
+from nephrospot.counts import are_counts, is_mitochondrial, read_counts
 from nephrospot.errors import InputError
 
 GENES = ["Lrp2", "Nphs2", "mt-Co1", "Umod", "Umod"]
@@ -131,32 +131,6 @@ def test_are_counts():
 def test_mitochondrial_genes():
     found = is_mitochondrial(["mt-Co1", "MT-ND1", "Mt1", "MTOR", "Umod"])
     assert list(found) == [True, True, False, False, False], "Metallothioneins are no mitochondrial genes."
-
-
-def test_summary_equals_plain_sums(matrix):
-    counts = ad.AnnData(sparse.csr_matrix(matrix.astype(np.float32)))
-    counts.obs_names, counts.var_names = [f"b{i}" for i in range(6)], ["a", "b", "mt-Co1", "c", "MT-Nd1"]
-    table = summarise_spots(counts)
-    assert list(table) == ["barcode", "n_umi", "n_genes", "mt_percent"]
-    assert (table["n_umi"] == matrix.sum(axis=1)).all()
-    assert (table["n_genes"] == (matrix > 0).sum(axis=1)).all()
-    assert np.allclose(table["mt_percent"], 100 * matrix[:, [2, 4]].sum(axis=1) / matrix.sum(axis=1))
-
-
-def test_spots_are_judged_by_the_first_limit_they_fail():
-    columns = ["barcode", "n_umi", "n_genes", "mt_percent"]
-    rows = [("a", 500, 250, 50.0), ("b", 499, 9, 90.0), ("c", 500, 249, 0.0), ("d", 600, 300, 50.1), ("z", 1, 1, 0.0)]
-    spots = judge_spots(pd.DataFrame(rows, columns=columns), ["d", "a", "b", "c", "e", "a"])
-    assert list(spots["barcode"]) == ["d", "a", "b", "c", "e"], "Spots in tissue in their order, each once, no others."
-    assert list(spots["status"]) == [
-        "more than 50 % mitochondrial",
-        "used",
-        "fewer than 500 UMI",
-        "fewer than 250 genes",
-        "not among the counts",
-    ]
-    with pytest.raises(InputError, match=re.escape("positions have AAA-1_1, counts have a")):
-        judge_spots(pd.DataFrame(rows, columns=columns), ["AAA-1_1"])
 
 
 def test_real_folders(shared_data):

@@ -62,9 +62,9 @@ def test_rctd_gives_the_weights_of_r(golden, tables):
 @pytest.mark.slow
 def test_real_slide_from_end_to_end(shared_data, tables):
     lymph = shared_data / "lymph_visium"
-    barcodes = list(deconvolve.read_counts(lymph).obs_names)
+    spots = place_spots([*deconvolve.read_counts(lymph).obs_names, "ABSENT-1"])
     settings = {"tissues": {"B": ["B", "B_Plasma"]}, "min_common_genes": 500, "min_common_share": 0.25}
-    table, notes = deconvolve.deconvolve_slide(lymph, [*barcodes, "ABSENT-1"], lymph / "reference", tables, settings)
+    table, notes = deconvolve.deconvolve_slide(lymph, spots, lymph / "reference", tables, settings)
     assert len(table) == 2 * 1001 and set(table["deconvolution"]) == {"rctd", "nnls"}
     used = table[table["status"] == "used"]
     assert len(used) == 2 * 923 and notes["n_used"] == 923 and notes["n_spots"] == 1001
@@ -113,12 +113,13 @@ def test_proportions_keep_every_spot():
             "n_umi": [900.0, 10.0, 800.0, 700.0],
             "n_genes": 300.0,
             "mt_percent": 1.0,
+            "edge": False,
             "status": ["used", "fewer than 500 UMI", "used", "used"],
         }
     )
     weights = pd.DataFrame({"y": [0.2, np.nan, 0.0], "x": [0.6, np.nan, -1e-9]}, index=["a", "c", "d"])
     table = deconvolve.proportions_table(weights, spots, {"PT": ["x"], "ALL": ["x", "y"]}, "rctd")
-    head = ["barcode", "deconvolution", "n_umi", "n_genes", "mt_percent", "status", "weight_sum"]
+    head = ["barcode", "deconvolution", "n_umi", "n_genes", "mt_percent", "edge", "status", "weight_sum"]
     assert list(table) == [*head, "type:x", "type:y", "tissue:PT", "tissue:ALL"]
     assert list(table["barcode"]) == ["a", "b", "c", "d"] and set(table["deconvolution"]) == {"rctd"}
     assert table["weight_sum"][0] == pytest.approx(0.8), "How much of the spot was explained is kept."
@@ -191,6 +192,12 @@ def test_tables_lacking(golden, tmp_path):
         rctd.deconvolve_rctd(golden["counts"], golden["reference"], tmp_path / "absent.npz")
 
 
+def place_spots(barcodes):
+    """Spots on tissue, ten a row of Visium's lattice."""
+    row, place = np.divmod(np.arange(len(barcodes)), 10)
+    return pd.DataFrame({"barcode": barcodes, "array_row": row, "array_col": 2 * place + row % 2})
+
+
 def test_slide_by_the_baseline_alone(golden, tmp_path):
     """From files to the table, without RCTD and its tables."""
     from test_counts import write_h5
@@ -203,13 +210,19 @@ def test_slide_by_the_baseline_alone(golden, tmp_path):
     reference.write_h5ad(tmp_path / "reference.h5ad")
     settings = {"tissues": TISSUES, "methods": ["nnls"], "min_common_genes": 500, "min_genes": 10}
     spots = [*counts.obs_names[:60], "ABSENT-1"]
-    run = (tmp_path, spots, tmp_path / "reference.h5ad", tmp_path / "no_tables.npz")
+    run = (tmp_path, place_spots(spots), tmp_path / "reference.h5ad", tmp_path / "no_tables.npz")
     table, notes = deconvolve.deconvolve_slide(*run, settings)
     assert list(table["barcode"]) == spots and notes["n_used"] == 59 and notes["n_common_genes"] == 599
     assert table.set_index("barcode")["status"][["s5", "ABSENT-1"]].tolist() == [
         "fewer than 500 UMI",
         "not among the counts",
     ]
+    quality = notes["quality"]
+    assert [(part["limit"], part["n_removed"]) for part in quality["limits"][:2]] == [
+        ("not among the counts", 1),
+        ("fewer than 500 UMI", 1),
+    ]
+    assert quality["n_edge"] == table["edge"].sum() > 0, "The flag stands with each spot, used or not."
     other = sorted(set(golden["truth"]) - set(TISSUES["PT"]))
     assert notes["other_cell_types"] == other and any(other[0] in note for note in notes["notes"])
     pt = table.set_index("barcode")["tissue:PT"].dropna()
@@ -221,6 +234,7 @@ def test_slide_by_the_baseline_alone(golden, tmp_path):
         ({"tissues": {"PT": []}}, "tissue PT has no cell types"),
         ({"methods": ["music"]}, "unknown deconvolution 'music'"),
         ({"min_umi": 10**9}, r"0 of 61 spots.*fewer than 1e\+09 UMI"),
+        ({"min_umi": 10**9, "drop_edge": True}, r"leave drop_edge out"),
     ]:
         with pytest.raises(InputError, match=sentence):
             deconvolve.deconvolve_slide(*run, {**settings, **change})

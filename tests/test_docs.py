@@ -12,11 +12,11 @@ import zarr
 from nephrospot import agree, certainty, choose, cost, differences, readers, shifts, table1, table3
 from nephrospot.chunks import COSTS
 from nephrospot.correlate import COLUMNS, PAIR_COLUMNS
-from nephrospot.counts import judge_spots
 from nephrospot.deconvolve import proportions_table
 from nephrospot.evaluate import LONG_COLUMNS, POOLED_COLUMNS
 from nephrospot.objects import DTYPES
 from nephrospot.omezarr import create_plane, majority, write_multiscale
+from nephrospot.quality import judge_spots
 from nephrospot.registration import Transform
 from nephrospot.report import fractions, worst
 from nephrospot.settings import read_schema
@@ -141,6 +141,7 @@ class TestColumns:
 
     def test_proportions(self):
         spots = {"barcode": ["AAA-1"], "n_umi": [900.0], "n_genes": [400.0], "mt_percent": [10.0], "status": ["used"]}
+        spots |= {"edge": [False]}
         weights = pd.DataFrame({"SMC": [0.5]}, index=["AAA-1"])
         table = proportions_table(weights, pd.DataFrame(spots), {"VES": ["SMC"]}, "rctd")
         general = {"type:SMC": "type:{cell type}", "tissue:VES": "tissue:{tissue}"}
@@ -149,8 +150,10 @@ class TestColumns:
     def test_every_status_of_a_spot(self):
         names = ["barcode", "n_umi", "n_genes", "mt_percent"]
         rows = [("A", 900, 400, 10), ("B", 9, 400, 10), ("C", 900, 4, 10), ("D", 900, 400, 90)]
-        statuses = set(judge_spots(pd.DataFrame(rows, columns=names), ["A", "B", "C", "D", "E"])["status"])
-        assert len(statuses) == 5, "used, three limits, and no counts"
+        rows += [("F", 900, 400, 10)]
+        spots = pd.DataFrame({"barcode": list("ABCDEF"), "edge": [False] * 5 + [True]})
+        statuses = set(judge_spots(pd.DataFrame(rows, columns=names), spots, drop_edge=True)["status"])
+        assert len(statuses) == 6, "used, four limits, and no counts"
         assert_named(statuses, "proportions.parquet")
         lacking = [status for status in statuses - {"used"} if f"`{status}`" not in TROUBLES]
         assert not lacking, f"troubleshooting.md doesn't explain {lacking}"
@@ -191,6 +194,7 @@ class TestKeys:
 
     def test_deconvolution_json(self):
         keys = dictionary_keys("deconvolve.py", "deconvolve_slide") | dictionary_keys("rctd.py", "_rctd_facts")
+        keys |= dictionary_keys("quality.py", "sum_up_quality") | {"quality"}
         assert_named((keys - {"tissues"}) | {"r_rctd_nnls"}, "deconvolution.json")
 
     def test_card_and_curve(self):

@@ -145,6 +145,11 @@ def test_what_was_left_out_is_told(page):
     assert "2 not scored" in refused and "2 the disc is cut" in refused, "and the others"
 
 
+def test_the_spots_quality_is_told(page):
+    words = text_of(page[page.index('id="transcripts"') : page.index('id="certainty"')])
+    assert "4,321 1,234 9.9 22 (55.0 %) 1 (2.5 %) 0 39 (97.5 %)" in words, "medians, edge, limit, fit, used"
+
+
 def test_how_it_was_made(page):
     made = text_of(page[page.index('id="made"') :])
     assert "ab" * 32 in made, "the weights' SHA-256"

@@ -5,9 +5,6 @@ In: tables of spots joined by barcode. Out: one row a method, comparison and lev
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 
 import anndata as ad
@@ -17,6 +14,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from nephrospot.errors import InputError, did_you_mean
+from nephrospot.neighbours import quiet_squidpy
 
 REFERENCES = ("pathologist", "rctd", "nnls")
 PAIR_COLUMNS = ["slide", "method", "tissue", "reference", "barcode", "x_px", "y_px", "predicted", "observed", "dropped"]
@@ -259,24 +257,7 @@ def moran_of_residuals(x: np.ndarray, y: np.ndarray, spots: pd.DataFrame) -> flo
     obs.index = obs.index.astype(str)
     held = ad.AnnData(np.zeros((len(obs), 1), np.float32), obs=obs)
     held.obsm["spatial"] = spots.loc[enough, ["x_px", "y_px"]].to_numpy(float)
-    with _quiet_squidpy() as sq:
-        sq.gr.spatial_neighbors(held, coord_type="grid", n_neighs=6, library_key="slide")
+    with quiet_squidpy() as sq:
+        sq.gr.spatial_neighbors_grid(held, n_neighs=6, library_key="slide")
         result = sq.gr.spatial_autocorr(held, attr="obs", genes="residual", mode="moran", n_perms=None, copy=True)
     return float(result.loc["residual", "I"])
-
-
-@contextlib.contextmanager
-def _quiet_squidpy():
-    """Import squidpy (some seconds, so only here), without its line for each graph and its docstring warnings."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=SyntaxWarning)
-        warnings.filterwarnings("ignore", category=FutureWarning)
-        import squidpy as sq
-
-        log = logging.getLogger("spatialdata._logging")
-        level = log.level
-        log.setLevel(logging.WARNING)
-        try:
-            yield sq
-        finally:
-            log.setLevel(level)

@@ -1,4 +1,4 @@
-"""Raw counts of the Visium spots from a Space Ranger folder, and which spots are fit for use."""
+"""Raw counts of the Visium spots from a Space Ranger folder."""
 
 from __future__ import annotations
 
@@ -141,83 +141,3 @@ def make_genes_unique(counts: ad.AnnData, source: str) -> list[str]:
 def is_mitochondrial(gene_names: Iterable[str]) -> np.ndarray:
     """Which genes are encoded in mitochondria (mt- in mouse, MT- in human), bool (genes,)."""
     return pd.Index(gene_names).astype(str).str.lower().str.startswith("mt-")
-
-
-def summarise_spots(counts: ad.AnnData) -> pd.DataFrame:
-    """Number of UMI and genes and the mitochondrial share of every barcode.
-
-    Parameters
-    ----------
-    counts : AnnData, spots x genes
-        Raw counts.
-
-    Returns
-    -------
-    DataFrame
-        ``barcode``, ``n_umi``, ``n_genes``, ``mt_percent`` (0 to 100; NaN without any UMI).
-    """
-    bare = ad.AnnData(counts.X, var=pd.DataFrame({"mt": is_mitochondrial(counts.var_names)}, index=counts.var_names))
-    quality, _ = sc.pp.calculate_qc_metrics(bare, qc_vars=["mt"], percent_top=None, log1p=False)
-    return pd.DataFrame(
-        {
-            "barcode": counts.obs_names.astype(str),
-            "n_umi": quality["total_counts"].to_numpy(float),
-            "n_genes": quality["n_genes_by_counts"].to_numpy(float),
-            "mt_percent": quality["pct_counts_mt"].to_numpy(float),
-        }
-    )
-
-
-def judge_spots(
-    summary: pd.DataFrame,
-    in_tissue_barcodes: Iterable[str],
-    min_umi: float = 500,
-    min_genes: float = 250,
-    max_mt_percent: float = 50,
-) -> pd.DataFrame:
-    """Which spots in tissue are used, and why not the others.
-
-    Proximal tubules are rich in mitochondria: limits of 5 to 20 % as for blood would remove them.
-
-    Parameters
-    ----------
-    summary : DataFrame
-        From `summarise_spots`.
-    in_tissue_barcodes : iterable of str
-        The spots that matter; a barcode without counts is kept with its reason.
-    min_umi, min_genes, max_mt_percent : float
-        Limits; the first one that a spot fails is its reason.
-
-    Returns
-    -------
-    DataFrame
-        One row a barcode in tissue, in the order given: the columns of ``summary`` and ``status``
-        ("used" or the reason).
-
-    Raises
-    ------
-    InputError
-        When no barcode in tissue has counts.
-    """
-    wanted = pd.DataFrame({"barcode": pd.unique(np.array(list(in_tissue_barcodes), dtype=object))})
-    spots = wanted.merge(summary, on="barcode", how="left", validate="one_to_one")
-    if spots["n_umi"].notna().sum() == 0:
-        given = ", ".join(map(str, wanted["barcode"][:1])) or "none"
-        held = ", ".join(map(str, summary["barcode"][:1])) or "none"
-        raise InputError(
-            f"No barcode in tissue occurs among the counts (spot positions have {given}, counts have {held}); "
-            "take positions and counts from the same Space Ranger run."
-        )
-    conditions = [
-        spots["n_umi"].isna(),
-        spots["n_umi"] < min_umi,
-        spots["n_genes"] < min_genes,
-        spots["mt_percent"] > max_mt_percent,
-    ]
-    reasons = [
-        "not among the counts",
-        f"fewer than {min_umi:g} UMI",
-        f"fewer than {min_genes:g} genes",
-        f"more than {max_mt_percent:g} % mitochondrial",
-    ]
-    return spots.assign(status=np.select(conditions, reasons, default="used"))

@@ -5,16 +5,18 @@ In: counts of a slide, a labelled reference. Out: one row a spot and deconvoluti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import anndata as ad
 import numpy as np
 import pandas as pd
 
-from nephrospot.counts import is_mitochondrial, judge_spots, read_counts, summarise_spots
+from nephrospot.counts import is_mitochondrial, read_counts
 from nephrospot.errors import InputError
+from nephrospot.neighbours import find_edge
 from nephrospot.nnls import deconvolve_nnls
+from nephrospot.quality import LIMITS, judge_spots, sum_up_quality, summarise_spots
 from nephrospot.rctd import deconvolve_rctd
 from nephrospot.reference import read_reference
 
@@ -25,6 +27,7 @@ DEFAULTS = {
     "min_umi": 500,
     "min_genes": 250,
     "max_mt_percent": 50,
+    "drop_edge": False,
     "min_common_genes": 1000,
     "min_common_share": 0.5,
     "methods": ["rctd", "nnls"],
@@ -33,7 +36,7 @@ DEFAULTS = {
 
 def deconvolve_slide(
     visium_folder: str | Path,
-    in_tissue_barcodes: Iterable[str],
+    in_tissue: pd.DataFrame,
     reference_path: str | Path,
     tables_path: str | Path,
     settings: Mapping,
@@ -48,13 +51,12 @@ def deconvolve_slide(
     ----------
     visium_folder, reference_path, tables_path : path
         See `read_counts`, `read_reference` and `write_likelihood_tables`.
-    in_tissue_barcodes : iterable of str
-        Spots in tissue.
+    in_tissue : DataFrame
+        The spots on tissue: ``barcode, array_row, array_col``.
     settings : mapping
         ``tissues`` ({tissue: [cell types]}, required) and, where they differ from `DEFAULTS`,
         ``label_column``, ``leave_out``, ``cell_min``, ``min_umi``, ``min_genes``,
-        ``max_mt_percent``, ``min_common_genes``, ``min_common_share``,
-        ``methods``.
+        ``max_mt_percent``, ``drop_edge``, ``min_common_genes``, ``min_common_share``, ``methods``.
     threads : int
         Threads of RCTD.
 
@@ -63,8 +65,9 @@ def deconvolve_slide(
     DataFrame
         See `proportions_table`; the methods one below the other.
     dict
-        ``n_spots``, ``n_used``, ``n_common_genes``, ``n_reg_genes``, ``sigma``, ``versions``,
-        ``r_rctd_nnls`` ({tissue: r}), ``other_cell_types`` and ``notes`` (sentences).
+        ``n_spots``, ``n_used``, ``quality`` (of `nephrospot.quality.sum_up_quality`), ``n_common_genes``,
+        ``n_reg_genes``, ``sigma``, ``versions``, ``r_rctd_nnls`` ({tissue: r}), ``other_cell_types`` and ``notes``
+        (sentences).
 
     Raises
     ------
@@ -75,13 +78,15 @@ def deconvolve_slide(
     label_column, tissues = settings["label_column"], _cell_types(settings)
     required = [name for types in tissues.values() for name in types]
     reference = prepare_reference(reference_path, settings)
-    counts, spots, n_common = prepare_spots(visium_folder, in_tissue_barcodes, reference, settings)
+    in_tissue = in_tissue.assign(edge=find_edge(in_tissue))
+    counts, spots, n_common = prepare_spots(visium_folder, in_tissue, reference, settings)
     notes = [*counts.uns["notes"], *reference.uns["notes"]]
     other = sorted(set(reference.obs[label_column]) - set(required))
     if other:
         notes.append(f"Cell types that belong to no tissue of the configuration: {', '.join(other)}.")
 
     facts = {"n_spots": len(spots), "n_used": counts.n_obs, "n_common_genes": n_common, "other_cell_types": other}
+    facts["quality"] = sum_up_quality(spots, **{name: settings[name] for name in LIMITS})
     tables = {}
     for method in settings["methods"]:
         if method == "rctd":
@@ -121,9 +126,14 @@ def prepare_reference(path: str | Path, settings: Mapping) -> ad.AnnData:
 
 
 def prepare_spots(
-    visium_folder: str | Path, in_tissue_barcodes: Iterable[str], reference: ad.AnnData, settings: Mapping
+    visium_folder: str | Path, in_tissue: pd.DataFrame, reference: ad.AnnData, settings: Mapping
 ) -> tuple[ad.AnnData, pd.DataFrame, int]:
     """Read one slide's counts and make sure that they go with the reference.
+
+    Parameters
+    ----------
+    in_tissue : DataFrame
+        The spots on tissue: ``barcode``, and ``edge`` as `nephrospot.neighbours.find_edge` gives it.
 
     Returns
     -------
@@ -138,14 +148,14 @@ def prepare_spots(
     """
     settings = {**DEFAULTS, **settings}
     counts = read_counts(visium_folder)
-    limits = {name: settings[name] for name in ("min_umi", "min_genes", "max_mt_percent")}
-    spots = judge_spots(summarise_spots(counts), in_tissue_barcodes, **limits)
+    spots = judge_spots(summarise_spots(counts), in_tissue, **{name: settings[name] for name in LIMITS})
     used = spots.loc[spots["status"] == "used", "barcode"]
     if len(used) < 2:
         worst = spots["status"].value_counts().index[0]
         raise InputError(
             f"{visium_folder}: {len(used)} of {len(spots)} spots in tissue are fit for use (mostly: {worst}); lower "
-            "min_umi or min_genes or raise max_mt_percent under deconvolution, or leave the slide out."
+            "min_umi or min_genes, raise max_mt_percent or leave drop_edge out under deconvolution, or leave the slide "
+            "out."
         )
     counts = counts[used, ~is_mitochondrial(counts.var_names)].copy()
     limits = settings["min_common_genes"], settings["min_common_share"]
@@ -203,8 +213,8 @@ def proportions_table(
     Returns
     -------
     DataFrame
-        ``barcode, deconvolution, n_umi, n_genes, mt_percent, status, weight_sum``, a ``type:`` column
-        a cell type (0 to 1, adding up to 1 in each row) and a ``tissue:`` column a tissue.
+        ``barcode, deconvolution, n_umi, n_genes, mt_percent, edge, status, weight_sum``, a ``type:`` column a cell
+        type (0 to 1, adding up to 1 in each row) and a ``tissue:`` column a tissue.
     """
     positive = weights.clip(lower=0).sort_index(axis=1)
     total = positive.sum(axis=1, min_count=positive.shape[1])
@@ -216,7 +226,7 @@ def proportions_table(
     table = spots.assign(deconvolution=deconvolution, weight_sum=total.reindex(spots["barcode"]).to_numpy())
     unfitted = (table["status"] == "used") & shares.isna().any(axis=1).to_numpy()
     table.loc[unfitted, "status"] = f"left out by {deconvolution} (too few counts in its genes)"
-    head = ["barcode", "deconvolution", "n_umi", "n_genes", "mt_percent", "status", "weight_sum"]
+    head = ["barcode", "deconvolution", "n_umi", "n_genes", "mt_percent", "edge", "status", "weight_sum"]
     return pd.concat([table[head], shares.assign(**summed).reset_index(drop=True)], axis=1)
 
 

@@ -10,6 +10,7 @@ from nephrospot.deconvolve import prepare_reference, prepare_spots
 from nephrospot.errors import Problems, did_you_mean
 from nephrospot.models import TISSUES
 from nephrospot.models.ensemble import load_ensemble
+from nephrospot.neighbours import find_edge
 from nephrospot.rctd import find_program
 from nephrospot.readings import method_readings
 from nephrospot.settings import NAME
@@ -96,7 +97,10 @@ def _check_counts(manifest: dict, reference: ad.AnnData, deconvolution: Mapping,
     folder = manifest["visium"]
     if any(folder in sentence for sentence in manifest["problems"]):
         return  # what is wrong with the folder is told already
+    in_tissue = read_positions(folder).in_tissue
+    # Nothing but the limits is looked at here, and squidpy takes its time.
+    in_tissue = in_tissue.assign(edge=find_edge(in_tissue) if deconvolution["drop_edge"] else False)
     told = Problems()
-    told.catch(prepare_spots, folder, read_positions(folder).in_tissue["barcode"], reference, deconvolution)
+    told.catch(prepare_spots, folder, in_tissue, reference, deconvolution)
     for sentence in told.sentences:
         problems.add(f"slide {manifest['slide']}: {sentence}")

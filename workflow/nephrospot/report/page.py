@@ -15,6 +15,7 @@ from nephrospot.files import whole
 from nephrospot.report.answer import lay_out_table2, tell_answer, tell_simulation
 from nephrospot.report.certainty import list_agreement, list_by_slide, list_certainty, list_differences, list_readers
 from nephrospot.report.evidence import check_with_nnls, join_comparison, show_comparison
+from nephrospot.report.omics import list_quality
 from nephrospot.report.pictures import embed_jpegs, list_pictures
 from nephrospot.report.segmentation import list_evaluation, list_objects
 from nephrospot.report.shifts import draw_shifts, list_shifts, list_suspicions
@@ -27,7 +28,6 @@ from nephrospot.report.tables import (
     list_predictions,
     list_refused_tissues,
     list_slides,
-    list_unused_spots,
 )
 from nephrospot.report.worst import crop_path, list_worst
 from nephrospot.table2 import format_tsv
@@ -143,10 +143,10 @@ def write_report(
         "smallest": settings["evaluation"]["min_area_um2"],
         "against_pathologist": [c for c in comparisons if c["reference"] == "pathologist"],
         "against_transcripts": [c for c in comparisons if c["reference"] != "pathologist"],
+        "quality": list_quality(notes, proportions),
         "deconvolutions": list_deconvolutions(notes, tissues),
         "deconvolution_notes": list_notes({slide: facts.get("notes") or [] for slide, facts in notes.items()}),
         "nnls_check": check_with_nnls(transcripts, spots, proportions, correlations, labels),
-        "unused_spots": list_unused_spots(proportions),
         "certainty": list_certainty(correlations, labels),
         "readers": list_readers(readers),
         "suspicions": list_suspicions(peaks or {}, labels),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from nephrospot.report.omics import count_used
 from nephrospot.report.wording import join_words, tell_reference, tell_value
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -22,7 +23,7 @@ def list_slides(manifests: Mapping[str, Mapping], proportions: Mapping[str, pd.D
         mpp, width, height = facts.get("mpp"), facts.get("width_px"), facts.get("height_px")
         sized = bool(mpp and width and height)
         table = proportions.get(slide)
-        used = "–" if table is None else f"{_count_used(table):,}"
+        used = "–" if table is None else f"{count_used(table):,}"
         witnesses = facts.get("mpp_witnesses") or {}
         rows.append(
             [
@@ -47,11 +48,6 @@ def list_slides(manifests: Mapping[str, Mapping], proportions: Mapping[str, pd.D
 def _tell_size(width_px: int, height_px: int, mpp: float) -> str:
     wide, high = (size * mpp / 1000 for size in (width_px, height_px))
     return f"{width_px:,} × {height_px:,} px\n{wide:.1f} × {high:.1f} mm".replace(" ", NO_BREAK)
-
-
-def _count_used(table: pd.DataFrame) -> int:
-    main = table[table["deconvolution"] == ("rctd" if (table["deconvolution"] == "rctd").any() else "nnls")]
-    return int((main["status"] == "used").sum())
 
 
 def _tell_registration(facts: Mapping | None) -> str:
@@ -85,21 +81,6 @@ def list_deconvolutions(notes: Mapping[str, Mapping], tissues: list[str]) -> dic
 
 def _count(value) -> str:
     return "–" if value is None else f"{int(value):,}"
-
-
-def list_unused_spots(proportions: Mapping[str, pd.DataFrame]) -> dict:
-    """Spots without proportions, counted by slide and reason; deconvolutions that agree share a row."""
-    rows = []
-    for slide, table in proportions.items():
-        counted: dict[tuple[str, int, int], list[str]] = {}
-        for method, mine in table.groupby("deconvolution", sort=False):
-            for status, n in mine.loc[mine["status"] != "used", "status"].value_counts().sort_index().items():
-                counted.setdefault((status, int(n), len(mine)), []).append(method.upper())
-        rows += [
-            [slide, join_words(methods), status, f"{n:,}", f"{total:,}"]
-            for (status, n, total), methods in counted.items()
-        ]
-    return {"head": ["slide", "deconvolution", "reason", "spots left out", "of"], "rows": rows, "numeric": [3, 4]}
 
 
 def list_notes(sentences: Mapping[str, list[str]]) -> list[tuple[str, str]]:
