@@ -41,6 +41,7 @@ rule check:
         visium=[included.at[slide, "visium"] for slide in DECONVOLVED],
         weights=sorted(weights_of(*NETWORKS)),
         reference=settings["deconvolution"]["reference"] if DECONVOLVED else [],
+        second=settings["deconvolution"]["second"]["reference"] if AGAIN else [],
         published=settings["published"],
     output:
         text="<results>/check.txt",

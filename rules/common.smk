@@ -18,6 +18,7 @@ from snakemake.exceptions import WorkflowError
 from nephrospot.errors import InputError
 from nephrospot.files import list_paths
 from nephrospot.fingerprint import code_version, files_version
+from nephrospot.fits import list_fits
 from nephrospot.job import collect_sentences
 from nephrospot.readings import STANDARD_MAGNIFICATIONS, expand_sweep, method_readings
 from nephrospot.settings import read_settings
@@ -47,6 +48,10 @@ WITH_SPOTS = list(included.index[included["visium"] != ""])
 WITH_SCORES = list(included.index[included["scores"] != ""])
 SCORED = [slide for slide in WITH_SCORES if slide in WITH_SPOTS]
 DECONVOLVED = WITH_SPOTS if settings["deconvolution"]["reference"] else []
+FITS = list_fits(settings)
+AGAIN = DECONVOLVED if "second" in FITS else []
+# Tissues that are compared with transcripts, for which other shares than RCTD's are tried as well.
+TRANSCRIBED = list(dict.fromkeys(c["tissue"] for c in settings["comparisons"] if c["reference"] != "pathologist"))
 METHODS = expand_sweep(settings["methods"], settings["segmentation"]["sweep"])
 NETWORKS = [name for name, method in METHODS.items() if method.get("network")]
 RUNS = list_runs(settings["training"])
@@ -197,6 +202,7 @@ def cohort_finals():
     names = ["check.txt", "correlations.parquet", "table2.tsv", "table2.html", "report.html"]
     names += ["evaluation.parquet", "evaluation.tsv"] if EVALUATED else []
     names += ["readers.tsv"] if SCORED else []
+    names += ["sensitivity.tsv"] if DECONVOLVED and TRANSCRIBED else []
     return [f"{settings['results']}/{name}" for name in names]
 
 

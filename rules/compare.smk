@@ -31,6 +31,32 @@ rule correlate_spots:
         "../scripts/correlate_spots.py"
 
 
+rule measure_sensitivity:
+    """r with RCTD's share of mRNA beside r with the other shares that the same counts allow."""
+    input:
+        # No table from a cohort that wasn't checked as a whole.
+        checked="<results>/check.txt",
+        spots=expand("<results>/{slide}/{method}/spots.parquet", slide=DECONVOLVED, method=METHODS),
+        proportions=expand("<results>/{slide}/proportions.parquet", slide=DECONVOLVED),
+        facts=expand("<results>/{slide}/deconvolution.json", slide=DECONVOLVED),
+        second=expand("<results>/{slide}/second_proportions.parquet", slide=AGAIN),
+    output:
+        table="<results>/sensitivity.tsv",
+    log:
+        "<logs>/measure_sensitivity.log",
+    conda:
+        "../envs/nephrospot.yaml"
+    params:
+        slides=DECONVOLVED,
+        methods=list(METHODS),
+        tissues=TRANSCRIBED,
+        cell_types=FITS["first"]["tissues"],
+        factors={key: settings["deconvolution"][key] for key in ("cell_umi", "cell_area_um2")},
+        code=code("measure_sensitivity"),
+    script:
+        "../scripts/measure_sensitivity.py"
+
+
 rule measure_readers:
     """How far readers agree with each other and with themselves: the ceiling of every r against them."""
     input:

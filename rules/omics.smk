@@ -1,4 +1,4 @@
-"""Which cells each spot's transcripts come from: RCTD in full mode, beside a plain weighted NNLS."""
+"""Which cells each spot's transcripts come from: RCTD, beside a plain weighted NNLS and, if asked for, a second reference."""
 
 
 rule build_likelihood:
@@ -15,10 +15,6 @@ rule build_likelihood:
         code=code("build_likelihood"),
     script:
         "../scripts/build_likelihood.py"
-
-
-# What a fit depends on; files are inputs.
-FIT = {key: value for key, value in settings["deconvolution"].items() if key not in ("reference", "tables")}
 
 
 rule deconvolve_spots:
@@ -40,8 +36,23 @@ rule deconvolve_spots:
     resources:
         mem_mb=6000,
     params:
-        deconvolution=FIT,
-        tissues={name: tissue["cell_types"] for name, tissue in settings["tissues"].items() if tissue["cell_types"]},
+        fit=FITS["first"],
         code=code("deconvolve_spots"),
     script:
         "../scripts/deconvolve_spots.py"
+
+
+use rule deconvolve_spots as deconvolve_second with:
+    input:
+        visium=column("visium"),
+        reference=settings["deconvolution"]["second"]["reference"] or [],
+        tables=settings["deconvolution"]["tables"],
+    output:
+        table="<results>/{slide}/second_proportions.parquet",
+        notes="<results>/{slide}/second_deconvolution.json",
+    log:
+        "<logs>/deconvolve_second/{slide}.log",
+    benchmark:
+        "<logs>/deconvolve_second/{slide}.benchmark.tsv"
+    params:
+        fit=FITS.get("second"),

@@ -83,6 +83,8 @@ rule write_report:
         worst="<results>/worst.parquet" if WITH_SPOTS else [],
         evaluation="<results>/evaluation.tsv" if EVALUATED else [],
         readers="<results>/readers.tsv" if SCORED else [],
+        sensitivity="<results>/sensitivity.tsv" if DECONVOLVED and TRANSCRIBED else [],
+        second=expand("<results>/{slide}/second_deconvolution.json", slide=AGAIN),
         predictions=expand("<results>/{slide}/{method}/predict.json", slide=SLIDES, method=NETWORKS),
         weights=sorted(weights_of(*NETWORKS)),
     output:

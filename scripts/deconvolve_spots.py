@@ -8,7 +8,6 @@ from nephrospot.visium import read_positions
 with job(snakemake):
     visium, reference, tables = (snakemake.input[name] for name in ("visium", "reference", "tables"))
     in_tissue = read_positions(visium).in_tissue
-    settings = {**snakemake.params.deconvolution, "tissues": snakemake.params.tissues}
-    table, notes = deconvolve_slide(visium, in_tissue, reference, tables, settings, snakemake.threads)
+    table, notes = deconvolve_slide(visium, in_tissue, reference, tables, snakemake.params.fit, snakemake.threads)
     write_json(snakemake.output.notes, notes)
     write_parquet(snakemake.output.table, table)

@@ -87,9 +87,9 @@ def make_inputs(root, tmp_path):
             "problems": [], "notes": [f"slide {slide}: a stray <b>note</b>"],
         }  # fmt: skip
         notes[slide] = {"n_spots": 40, "n_used": 39, "n_common_genes": 1500, "n_reg_genes": 700, "sigma": 0.42,
-                        "quality": {"median_umi": 4321.0, "median_genes": 1234.0, "median_mt_percent": 9.87, "n_edge": 22,
-                                    "limits": [{"limit": "fewer than 500 UMI", "n_failing": 1, "n_removed": 1,
-                                                "share_removed": 0.025}]},
+                        "quality": {"median_umi": 4321.0, "median_genes": 1234.0, "median_mt_percent": 9.87,
+                                    "n_edge": 22,
+                                    "limits": [{"limit": "fewer than 500 UMI", "n_failing": 1, "n_removed": 1}]},
                         "r_rctd_nnls": {"PT": 0.97}, "notes": ["Cell types that belong to no tissue: IC."]}  # fmt: skip
     joined = [
         join_spots(slide, method, table, COMPARISONS, scores[slide], proportions[slide])

@@ -1,12 +1,9 @@
 """Counts from Space Ranger folders."""
 
 import gzip
-import re
 
-import anndata as ad
 import h5py
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import io, sparse
 

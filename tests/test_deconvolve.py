@@ -1,10 +1,4 @@
-"""Deconvolution: RCTD as a program, the least-squares baseline, and the table of proportions."""
-
-import os
-import shutil
-import stat
-import sys
-from pathlib import Path
+"""Deconvolution of slides, and the least-squares baseline."""
 
 import anndata as ad
 import numpy as np
@@ -12,67 +6,16 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from nephrospot import deconvolve, rctd
+from nephrospot import deconvolve
 from nephrospot.errors import InputError
-from nephrospot.likelihood import write_likelihood_tables
+from rctd_golden import place_spots, read_golden
 
 TISSUES = {"PT": ["PT_S1", "PT_S2", "PT_S3"]}
 
 
 @pytest.fixture(scope="module")
 def golden(root):
-    """64 simulated spots with their truth, a reference, and the weights of R spacexr 2.2.1."""
-    with np.load(root / "tests" / "golden" / "rctd_sim_small.npz") as file:
-        held = {name: file[name] for name in file.files}
-    genes, types = pd.DataFrame(index=held["genes"]), held["types"]
-    labels = pd.DataFrame({"cell_type": held["ref_labels"]}, index=[f"c{i}" for i in range(len(held["ref_labels"]))])
-    return {
-        "counts": ad.AnnData(
-            sparse.csr_matrix(held["sp_counts"].astype("f4")), pd.DataFrame(index=held["spots"]), genes
-        ),
-        "reference": ad.AnnData(sparse.csr_matrix(held["ref_counts"].astype("f4")), labels, genes),
-        "truth": pd.DataFrame(held["truth_umi"], held["spots"], types),
-        "R": pd.DataFrame(held["R_weights_full"], held["spots"], types),
-    }
-
-
-@pytest.fixture(scope="session")
-def tables(tmp_path_factory) -> Path:
-    """The likelihood tables (444 MB, some seconds), kept in $NEPHROSPOT_CACHE if that is set."""
-    if not shutil.which("rctd", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"):
-        pytest.skip("the program rctd is not installed (pip install 'nephrospot[rctd]')")
-    folder = os.environ.get("NEPHROSPOT_CACHE") or tmp_path_factory.mktemp("tables")
-    path = Path(folder) / "rctd_tables_1000.npz"
-    if not path.is_file():
-        write_likelihood_tables(path)
-    return path
-
-
-@pytest.mark.slow
-def test_rctd_gives_the_weights_of_r(golden, tables):
-    weights, facts = rctd.deconvolve_rctd(golden["counts"], golden["reference"], tables)
-    assert list(weights.index) == list(golden["R"].index), "Every spot that R fitted, and no other."
-    deviation = (weights[golden["R"].columns] - golden["R"]).abs().to_numpy().max()
-    print(f"largest deviation from R: {deviation:.2g}")
-    assert deviation < 1e-4, f"Weights differ from R's by up to {deviation:.2g}."
-    assert facts["sigma"] == 0.33 and facts["n_reg_genes"] == 150, "As in R."
-    assert facts["versions"] == {"rctd-py": "0.4.0"} and facts["n_not_converged"] == 0
-
-
-@pytest.mark.slow
-def test_real_slide_from_end_to_end(shared_data, tables):
-    lymph = shared_data / "lymph_visium"
-    spots = place_spots([*deconvolve.read_counts(lymph).obs_names, "ABSENT-1"])
-    settings = {"tissues": {"B": ["B", "B_Plasma"]}, "min_common_genes": 500, "min_common_share": 0.25}
-    table, notes = deconvolve.deconvolve_slide(lymph, spots, lymph / "reference", tables, settings)
-    assert len(table) == 2 * 1001 and set(table["deconvolution"]) == {"rctd", "nnls"}
-    used = table[table["status"] == "used"]
-    assert len(used) == 2 * 923 and notes["n_used"] == 923 and notes["n_spots"] == 1001
-    assert np.allclose(used.filter(like="type:").sum(axis=1), 1)
-    unused = table[table["status"] != "used"]
-    assert unused.filter(regex="^t(ype|issue):").isna().all(axis=None), "No number for a spot that was not used."
-    assert notes["sigma"] == 0.21 and any("least it can find" in note for note in notes["notes"])
-    assert notes["r_rctd_nnls"]["B"] > 0.5, "Two ways to the same share can't be strangers."
+    return read_golden(root)
 
 
 def test_baseline_recovers_the_truth(golden):
@@ -106,29 +49,6 @@ def test_baseline_without_noise(platform, tolerance):
     assert np.abs(again - weights).to_numpy().max() < 1e-9, "Genes are matched by name, not by place."
 
 
-def test_proportions_keep_every_spot():
-    spots = pd.DataFrame(
-        {
-            "barcode": ["a", "b", "c", "d"],
-            "n_umi": [900.0, 10.0, 800.0, 700.0],
-            "n_genes": 300.0,
-            "mt_percent": 1.0,
-            "edge": False,
-            "status": ["used", "fewer than 500 UMI", "used", "used"],
-        }
-    )
-    weights = pd.DataFrame({"y": [0.2, np.nan, 0.0], "x": [0.6, np.nan, -1e-9]}, index=["a", "c", "d"])
-    table = deconvolve.proportions_table(weights, spots, {"PT": ["x"], "ALL": ["x", "y"]}, "rctd")
-    head = ["barcode", "deconvolution", "n_umi", "n_genes", "mt_percent", "edge", "status", "weight_sum"]
-    assert list(table) == [*head, "type:x", "type:y", "tissue:PT", "tissue:ALL"]
-    assert list(table["barcode"]) == ["a", "b", "c", "d"] and set(table["deconvolution"]) == {"rctd"}
-    assert table["weight_sum"][0] == pytest.approx(0.8), "How much of the spot was explained is kept."
-    assert table["tissue:PT"][0] == pytest.approx(0.75) and table["tissue:ALL"][0] == pytest.approx(1)
-    assert table.loc[1:, "type:x":].isna().all(axis=None)
-    assert list(table["status"][:2]) == ["used", "fewer than 500 UMI"]
-    assert table["status"][2:].str.startswith("left out by rctd").all(), "No spot without a number calls itself used."
-
-
 def test_overlap_of_genes():
     spots, cells = pd.Index([f"g{i}" for i in range(100)]), pd.Index([f"g{i}" for i in range(40, 400)])
     assert deconvolve.check_overlap("B1", spots, cells, 60, 0.5) == 60
@@ -136,66 +56,6 @@ def test_overlap_of_genes():
         deconvolve.check_overlap("B1", spots, cells, 61, 0.5)
     with pytest.raises(InputError, match="70 are needed"):
         deconvolve.check_overlap("B1", spots, cells, 1, 0.7)
-
-
-@pytest.fixture
-def fake_rctd(tmp_path, monkeypatch):
-    """Stand-in for the program: a script with the given body."""
-
-    def install(body: str | None):
-        program = tmp_path / "rctd"
-        if body is not None:
-            program.write_text(f"#!{sys.executable}\nimport sys, os\n{body}\n")
-            program.chmod(program.stat().st_mode | stat.S_IXUSR)
-        monkeypatch.setattr(rctd.shutil, "which", lambda *_, **__: str(program) if body is not None else None)
-        (tmp_path / "tables.npz").touch()
-        return tmp_path / "tables.npz"
-
-    return install
-
-
-@pytest.mark.parametrize(
-    ("body", "sentence"),
-    [
-        (None, r"pip install 'nephrospot\[rctd\]'"),
-        (
-            """print('{"status": "error", "error": "line one\\\\nNo pixels found"}'); sys.exit(1)""",
-            "failed: No pixels found",
-        ),
-        ("""sys.exit('Traceback\\nMemoryError: too big')""", "failed: MemoryError: too big"),
-        ("""os.kill(os.getpid(), 9)""", r"failed: exit status -9.*more memory"),
-        ("""print('{"status": "success", "version": "0.3.10"}')""", r"0\.3\.10 differs from R"),
-        ("""print('not json')""", "failed: exit status 0"),
-    ],
-)
-def test_failures_of_the_program_are_told(golden, fake_rctd, body, sentence):
-    path = fake_rctd(body)
-    with pytest.raises(InputError, match=sentence):
-        rctd.deconvolve_rctd(golden["counts"], golden["reference"], path)
-
-
-def test_the_program_gets_its_tables_and_threads(golden, fake_rctd, tmp_path):
-    path = fake_rctd(
-        f"open({str(tmp_path / 'seen')!r}, 'w').write('\\n'.join([*sys.argv[1:], os.environ['RCTD_Q_MATRICES'], "
-        "os.environ['OMP_NUM_THREADS'], os.environ['TORCHDYNAMO_DISABLE']]))\nsys.exit('stop')"
-    )
-    with pytest.raises(InputError, match="stop"):
-        rctd.deconvolve_rctd(golden["counts"], golden["reference"], path, threads=3)
-    seen = (tmp_path / "seen").read_text().splitlines()
-    assert seen[-3:] == [str(path), "3", "1"]
-    assert seen[0] == "run" and {"full", "--no-compile", "cpu", "--json", "-q"} <= set(seen)
-    assert not Path(seen[1]).exists(), "Temporary files are gone, also after a failure."
-
-
-def test_tables_lacking(golden, tmp_path):
-    with pytest.raises(InputError, match="likelihood tables are not there"):
-        rctd.deconvolve_rctd(golden["counts"], golden["reference"], tmp_path / "absent.npz")
-
-
-def place_spots(barcodes):
-    """Spots on tissue, ten a row of Visium's lattice."""
-    row, place = np.divmod(np.arange(len(barcodes)), 10)
-    return pd.DataFrame({"barcode": barcodes, "array_row": row, "array_col": 2 * place + row % 2})
 
 
 def test_slide_by_the_baseline_alone(golden, tmp_path):

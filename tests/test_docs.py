@@ -9,10 +9,21 @@ import pandas as pd
 import pytest
 import zarr
 
-from nephrospot import agree, certainty, choose, cost, differences, readers, shifts, table1, table3
+from nephrospot import (
+    agree,
+    certainty,
+    choose,
+    cost,
+    differences,
+    doublet,
+    readers,
+    sensitivity,
+    shifts,
+    table1,
+    table3,
+)
 from nephrospot.chunks import COSTS
 from nephrospot.correlate import COLUMNS, PAIR_COLUMNS
-from nephrospot.deconvolve import proportions_table
 from nephrospot.evaluate import LONG_COLUMNS, POOLED_COLUMNS
 from nephrospot.objects import DTYPES
 from nephrospot.omezarr import create_plane, majority, write_multiscale
@@ -20,6 +31,7 @@ from nephrospot.quality import judge_spots
 from nephrospot.registration import Transform
 from nephrospot.report import fractions, worst
 from nephrospot.settings import read_schema
+from nephrospot.shares import proportions_table
 from nephrospot.simulate.cohort import write_slide
 from nephrospot.spots import CUT_REASON, OUTSIDE_REASON, measure_spots
 from nephrospot.table2 import make_table2
@@ -114,6 +126,7 @@ class TestColumns:
         assert_named(readers.COLUMNS, "readers.tsv")
         assert_named(worst.COLUMNS, "worst.parquet")
         assert_named(PAIR_COLUMNS, "correlations.parquet")
+        assert_named([*sensitivity.COLUMNS, *sensitivity.SHARES, sensitivity.ITSELF], "sensitivity.tsv")
 
     def test_tiles(self):
         grid = Grid(10, 0.5, 2000, 2000, window_px=256, halo_px=32)
@@ -154,7 +167,8 @@ class TestColumns:
         spots = pd.DataFrame({"barcode": list("ABCDEF"), "edge": [False] * 5 + [True]})
         statuses = set(judge_spots(pd.DataFrame(rows, columns=names), spots, drop_edge=True)["status"])
         assert len(statuses) == 6, "used, four limits, and no counts"
-        assert_named(statuses, "proportions.parquet")
+        statuses |= set(doublet.UNSURE.values())
+        assert_named([*statuses, *doublet.WORDS], "proportions.parquet")
         lacking = [status for status in statuses - {"used"} if f"`{status}`" not in TROUBLES]
         assert not lacking, f"troubleshooting.md doesn't explain {lacking}"
 
@@ -194,7 +208,8 @@ class TestKeys:
 
     def test_deconvolution_json(self):
         keys = dictionary_keys("deconvolve.py", "deconvolve_slide") | dictionary_keys("rctd.py", "_rctd_facts")
-        keys |= dictionary_keys("quality.py", "sum_up_quality") | {"quality"}
+        keys |= dictionary_keys("quality.py", "sum_up_quality")
+        keys |= {"quality", "umi_per_cell", "n_not_converged", "spot_classes"}
         assert_named((keys - {"tissues"}) | {"r_rctd_nnls"}, "deconvolution.json")
 
     def test_card_and_curve(self):

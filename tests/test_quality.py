@@ -86,7 +86,9 @@ def count_by_hand(spots):
     """Neighbours of each spot, by the offsets of Visium's array coordinates."""
     known = set(zip(spots["array_row"], spots["array_col"], strict=True))
     steps = [(0, 2), (0, -2), (1, 1), (1, -1), (-1, 1), (-1, -1)]
-    return np.array([sum((r + dr, c + dc) in known for dr, dc in steps) for r, c in spots[["array_row", "array_col"]].values])
+    return np.array(
+        [sum((r + dr, c + dc) in known for dr, dc in steps) for r, c in spots[["array_row", "array_col"]].values]
+    )
 
 
 @pytest.mark.parametrize("share", [1.0, 0.8, 0.1])

@@ -77,7 +77,14 @@ def results(project):
     return project.folder / "results"
 
 
-TABLES = {"correlate_spots": 1, "write_table2": 1, "draw_worst": 1, "write_report": 1, "all": 1}
+TABLES = {
+    "correlate_spots": 1,
+    "measure_sensitivity": 1,
+    "write_table2": 1,
+    "draw_worst": 1,
+    "write_report": 1,
+    "all": 1,
+}
 COHORT = TABLES | {"write_evaluation": 1}
 
 
@@ -174,12 +181,29 @@ class TestRerun:
         [
             ({"spots": {"diameter_um": 65}}, {"measure_spots": 6, "measure_objects": 6, "try_spots": 2, **TABLES}),
             ({"deconvolution": {"min_umi": 600}}, {"deconvolve_spots": 2, "try_spots": 2, **TABLES}),
+            (
+                {"deconvolution": {"cell_umi": {"PT-S1": 9000}}},
+                {"measure_sensitivity": 1, "write_report": 1, "all": 1},
+            ),
+            (
+                {"deconvolution": {"second": {"reference": "demo/reference.h5ad"}}},
+                {"check": 1, "deconvolve_second": 2, **TABLES},
+            ),
             ({"postprocess": {"CAP": {"min_area_um2": 900}}}, {"stitch_masks": 4, **after_masks(4, 4), **COHORT}),
             ({"evaluation": {"iou": 0.6}}, {"evaluate_masks": 4, "write_evaluation": 1, "write_report": 1, "all": 1}),
             ({"segmentation": {"shares": 4}}, {"write_report": 1, "all": 1}),
             ({"methods": {"omni-seg": {"label": "Another name"}}}, {"write_table2": 1, "write_report": 1, "all": 1}),
         ],
-        ids=["spot size", "spot filter", "post-processing", "evaluation", "shares of work ahead", "label"],
+        ids=[
+            "spot size",
+            "spot filter",
+            "molecules of a cell",
+            "second reference",
+            "post-processing",
+            "evaluation",
+            "shares of work ahead",
+            "label",
+        ],
     )
     def test_a_changed_parameter_runs_what_uses_it(self, project, change, expected):
         path = project.folder / "config/config.yaml"

@@ -163,7 +163,7 @@ def gather_report(results: str | Path, settings: dict, sheet: pd.DataFrame) -> d
         "settings": settings,
         "manifests": manifests,
         "sheet": sheet,
-        "table2": pd.read_csv(results / "table2.tsv", sep="\t", keep_default_na=False, na_values=["nan"]),
+        "table2": _read_tsv(results / "table2.tsv"),
         "correlations": pd.read_parquet(results / "correlations.parquet"),
         "differences": pd.read_parquet(results / "differences.parquet"),
         "spots": {key: pd.read_parquet(path) for key, path in existing("spots.parquet", pairs).items()},
@@ -177,14 +177,18 @@ def gather_report(results: str | Path, settings: dict, sheet: pd.DataFrame) -> d
             for key, path in existing("overview.jpg", pairs).items()
         },
         "notes": {slide: read_json(p) for slide, p in existing("deconvolution.json", list(included.index)).items()},
+        "second_notes": {
+            slide: read_json(p)
+            for slide, p in existing("second_deconvolution.json", list(included.index)).items()
+            if settings["deconvolution"]["second"]["reference"]
+        },
+        "sensitivity": _read_tsv(results / "sensitivity.tsv") if settings["deconvolution"]["reference"] else None,
         "predictions": {key: read_json(path) for key, path in existing("predict.json", pairs).items()},
         "weights": weights,
         "versions": list_versions(),
         "worst": pd.read_parquet(results / "worst.parquet") if (results / "worst.parquet").exists() else None,
         "worst_folder": str(results / "worst"),
-        "readers": pd.read_csv(results / "readers.tsv", sep="\t", keep_default_na=False, na_values=["nan"])
-        if scores
-        else None,
+        "readers": _read_tsv(results / "readers.tsv") if scores else None,
         "shifts": {slide: pd.read_parquet(p) for slide, p in existing("shifts.parquet", list(included.index)).items()},
         "diameters": [pd.read_parquet(p) for p in existing("diameters.parquet", list(included.index)).values()],
         "peaks": {slide: read_json(p)["peaks"] for slide, p in existing("shifts.json", list(included.index)).items()},
@@ -198,6 +202,11 @@ def describe_weights(paths: list[str]) -> dict:
     cards = [read_card(path) for path in paths]
     card = cards[0] if len(cards) == 1 else {"folds": cards}
     return {"path": ", ".join(paths), "sha256": sha256(paths), "card": card}
+
+
+def _read_tsv(path: Path) -> pd.DataFrame | None:
+    """A table of this project; None where there is none."""
+    return pd.read_csv(path, sep="\t", keep_default_na=False, na_values=["nan"]) if path.exists() else None
 
 
 def _count_scored(scores: pd.DataFrame | None) -> int:

@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from nephrospot.errors import InputError, did_you_mean
 from nephrospot.neighbours import quiet_squidpy
 
-REFERENCES = ("pathologist", "rctd", "nnls")
+REFERENCES = ("pathologist", "rctd", "nnls", "rctd_cells", "rctd_area", "rctd_second")
 PAIR_COLUMNS = ["slide", "method", "tissue", "reference", "barcode", "x_px", "y_px", "predicted", "observed", "dropped"]
 NUMBERS = ["r", "rho", "r_positive", "auroc", "ccc", "mean_error_pp", "mae_pp", "moran_i"]
 COLUMNS = ["method", "tissue", "reference", "level", "n", "n_slides", *NUMBERS, "reason", "dropped"]
@@ -40,7 +40,7 @@ def join_spots(
     spots : DataFrame
         spots.parquet: ``barcode, x_px, y_px, reason``, ``{tissue}_percent`` (0 to 100).
     comparisons : list of mappings
-        ``{"tissue": …, "reference": "pathologist" | "rctd" | "nnls"}``.
+        ``{"tissue": …, "reference": …}`` with a name of `REFERENCES`.
     scores : DataFrame, optional
         ``barcode`` and one column a tissue (0 to 100).
     proportions : DataFrame, optional

@@ -13,25 +13,15 @@ import numpy as np
 import pandas as pd
 
 from nephrospot.counts import is_mitochondrial, read_counts
+from nephrospot.doublet import add_pairs, spread_pairs
 from nephrospot.errors import InputError
+from nephrospot.fits import DEFAULTS
 from nephrospot.neighbours import find_edge
 from nephrospot.nnls import deconvolve_nnls
 from nephrospot.quality import LIMITS, judge_spots, sum_up_quality, summarise_spots
 from nephrospot.rctd import deconvolve_rctd
 from nephrospot.reference import read_reference
-
-DEFAULTS = {
-    "label_column": "cell_type",
-    "leave_out": [],
-    "cell_min": 25,
-    "min_umi": 500,
-    "min_genes": 250,
-    "max_mt_percent": 50,
-    "drop_edge": False,
-    "min_common_genes": 1000,
-    "min_common_share": 0.5,
-    "methods": ["rctd", "nnls"],
-}
+from nephrospot.shares import proportions_table
 
 
 def deconvolve_slide(
@@ -54,9 +44,7 @@ def deconvolve_slide(
     in_tissue : DataFrame
         The spots on tissue: ``barcode, array_row, array_col``.
     settings : mapping
-        ``tissues`` ({tissue: [cell types]}, required) and, where they differ from `DEFAULTS`,
-        ``label_column``, ``leave_out``, ``cell_min``, ``min_umi``, ``min_genes``,
-        ``max_mt_percent``, ``drop_edge``, ``min_common_genes``, ``min_common_share``, ``methods``.
+        ``tissues`` ({tissue: [cell types]}, required), and what differs from `nephrospot.fits.DEFAULTS`.
     threads : int
         Threads of RCTD.
 
@@ -66,8 +54,8 @@ def deconvolve_slide(
         See `proportions_table`; the methods one below the other.
     dict
         ``n_spots``, ``n_used``, ``quality`` (of `nephrospot.quality.sum_up_quality`), ``n_common_genes``,
-        ``n_reg_genes``, ``sigma``, ``versions``, ``r_rctd_nnls`` ({tissue: r}), ``other_cell_types`` and ``notes``
-        (sentences).
+        ``umi_per_cell`` ({cell type: mean of the reference's cells, without mitochondrial genes}), RCTD's facts (of
+        `deconvolve_rctd`), ``r_rctd_nnls`` ({tissue: r}), ``other_cell_types`` and ``notes`` (sentences).
 
     Raises
     ------
@@ -86,20 +74,19 @@ def deconvolve_slide(
         notes.append(f"Cell types that belong to no tissue of the configuration: {', '.join(other)}.")
 
     facts = {"n_spots": len(spots), "n_used": counts.n_obs, "n_common_genes": n_common, "other_cell_types": other}
+    facts["umi_per_cell"] = _measure_cells(reference, label_column)
     facts["quality"] = sum_up_quality(spots, **{name: settings[name] for name in LIMITS})
     tables = {}
     for method in settings["methods"]:
         if method == "rctd":
-            weights, rctd_facts = deconvolve_rctd(
-                counts, reference, tables_path, threads, label_column, settings["cell_min"]
-            )
+            tables[method], rctd_facts = _fit_rctd(counts, reference, spots, tables_path, settings, threads)
             notes += rctd_facts.pop("notes")
             facts |= rctd_facts
         elif method == "nnls":
             weights = deconvolve_nnls(counts, reference, label_column)
+            tables[method] = proportions_table(weights, spots, tissues, method)
         else:
             raise InputError(f"Settings: unknown deconvolution {method!r}; the options are rctd, nnls.")
-        tables[method] = proportions_table(weights, spots, tissues, method)
     if len(tables) == 2:
         facts["r_rctd_nnls"] = {tissue: _agreement(tables, f"tissue:{tissue}") for tissue in tissues}
         notes += [
@@ -108,6 +95,16 @@ def deconvolve_slide(
             if not r >= 0.9
         ]
     return pd.concat(tables.values(), ignore_index=True), {**facts, "notes": notes}
+
+
+def _fit_rctd(counts, reference, spots, tables_path, settings, threads) -> tuple[pd.DataFrame, dict]:
+    weights, facts, pairs = deconvolve_rctd(
+        counts, reference, tables_path, threads, settings["label_column"], settings["cell_min"], settings["mode"]
+    )
+    if pairs is None:
+        return proportions_table(weights, spots, _cell_types(settings), "rctd"), facts
+    weights = spread_pairs(pairs, weights.columns)
+    return add_pairs(proportions_table(weights, spots, _cell_types(settings), "rctd"), pairs), facts
 
 
 def prepare_reference(path: str | Path, settings: Mapping) -> ad.AnnData:
@@ -192,42 +189,10 @@ def check_overlap(
     return common
 
 
-def proportions_table(
-    weights: pd.DataFrame, spots: pd.DataFrame, tissues: Mapping[str, list[str]], deconvolution: str
-) -> pd.DataFrame:
-    """Normalised proportions with every spot in tissue, NaN where a spot was not used.
-
-    A proportion is a share of the spot's mRNA, not of its cells (spacexr issue 159).
-
-    Parameters
-    ----------
-    weights : DataFrame, spots x cell types
-        Index the barcode.
-    spots : DataFrame
-        From `judge_spots`.
-    tissues : mapping
-        {tissue: [cell types]}.
-    deconvolution : str
-        "rctd" or "nnls".
-
-    Returns
-    -------
-    DataFrame
-        ``barcode, deconvolution, n_umi, n_genes, mt_percent, edge, status, weight_sum``, a ``type:`` column a cell
-        type (0 to 1, adding up to 1 in each row) and a ``tissue:`` column a tissue.
-    """
-    positive = weights.clip(lower=0).sort_index(axis=1)
-    total = positive.sum(axis=1, min_count=positive.shape[1])
-    shares = positive.div(total.where(total > 0), axis=0).add_prefix("type:").reindex(spots["barcode"])
-    summed = {
-        f"tissue:{tissue}": shares[[f"type:{name}" for name in types]].sum(axis=1, min_count=len(types))
-        for tissue, types in tissues.items()
-    }
-    table = spots.assign(deconvolution=deconvolution, weight_sum=total.reindex(spots["barcode"]).to_numpy())
-    unfitted = (table["status"] == "used") & shares.isna().any(axis=1).to_numpy()
-    table.loc[unfitted, "status"] = f"left out by {deconvolution} (too few counts in its genes)"
-    head = ["barcode", "deconvolution", "n_umi", "n_genes", "mt_percent", "edge", "status", "weight_sum"]
-    return pd.concat([table[head], shares.assign(**summed).reset_index(drop=True)], axis=1)
+def _measure_cells(reference: ad.AnnData, label_column: str) -> dict[str, float]:
+    """Mean UMI of a cell of each type."""
+    umi = pd.Series(np.asarray(reference.X.sum(axis=1), float).ravel(), reference.obs[label_column].to_numpy())
+    return umi.groupby(level=0).mean().to_dict()
 
 
 def _agreement(tables: Mapping[str, pd.DataFrame], column: str) -> float:

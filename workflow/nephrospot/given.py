@@ -41,8 +41,10 @@ def look_for_files(settings: dict, slides: Iterable[str], generated: Iterable[st
             )
 
     look(settings["published"], "published", "the table of published numbers")
-    if reference := settings["deconvolution"]["reference"]:
-        look(reference, "deconvolution.reference", "the single-cell reference", folder_allowed=True)
+    deconvolution = settings["deconvolution"]
+    for part, key in ((deconvolution, "deconvolution"), (deconvolution["second"], "deconvolution.second")):
+        if part["reference"]:
+            look(part["reference"], f"{key}.reference", "the single-cell reference", folder_allowed=True)
     for name, method in settings["methods"].items():
         weights, key = method.get("weights", []), f"methods.{name}.weights"
         for index, path in enumerate(list_paths(weights)):

@@ -8,12 +8,14 @@ import anndata as ad
 
 from nephrospot.deconvolve import prepare_reference, prepare_spots
 from nephrospot.errors import Problems, did_you_mean
+from nephrospot.fits import list_fits
 from nephrospot.models import TISSUES
 from nephrospot.models.ensemble import load_ensemble
 from nephrospot.neighbours import find_edge
 from nephrospot.rctd import find_program
 from nephrospot.readings import method_readings
 from nephrospot.settings import NAME
+from nephrospot.shares import check_factors
 from nephrospot.table2 import read_published
 from nephrospot.visium import read_positions
 
@@ -38,7 +40,7 @@ def check_prerequisites(manifests: list[dict], settings: Mapping) -> tuple[list[
     _check_networks(settings, {manifest["species"] for manifest in manifests}, problems)
     with_spots = [manifest for manifest in manifests if manifest["visium"]]
     if settings["deconvolution"]["reference"] and with_spots:
-        lines += _check_reference(settings, with_spots, problems)
+        lines += _check_references(settings, with_spots, problems)
     return lines, problems.sentences
 
 
@@ -78,29 +80,34 @@ def _check_window(segmentation: Mapping, method: Mapping, stride: int, where: st
         )
 
 
-def _check_reference(settings: Mapping, with_spots: list[dict], problems: Problems) -> list[str]:
-    cell_types = {name: tissue["cell_types"] for name, tissue in settings["tissues"].items() if tissue["cell_types"]}
-    deconvolution = settings["deconvolution"] | {"tissues": cell_types}
-    if "rctd" in deconvolution["methods"]:
-        problems.catch(find_program)
-    reference = problems.catch(prepare_reference, deconvolution["reference"], deconvolution)
-    if reference is None:
-        return []
-    for manifest in with_spots:
-        _check_counts(manifest, reference, deconvolution, problems)
-    n_types = reference.obs[deconvolution["label_column"]].nunique()
-    line = f"reference: ok – {reference.n_obs} cells of {n_types} types, {reference.n_vars} genes"
-    return [line, *(f"  note: {note}" for note in reference.uns["notes"])]
+def _check_references(settings: Mapping, with_spots: list[dict], problems: Problems) -> list[str]:
+    deconvolution, lines = settings["deconvolution"], []
+    paths = {"first": deconvolution["reference"], "second": deconvolution["second"]["reference"]}
+    for name, fit in list_fits(settings).items():
+        if "rctd" in fit["methods"]:
+            problems.catch(find_program)
+        reference = problems.catch(prepare_reference, paths[name], fit)
+        if reference is None:
+            continue
+        types = sorted(set(reference.obs[fit["label_column"]]))
+        if name == "first":
+            problems.catch(check_factors, types, deconvolution["cell_umi"], deconvolution["cell_area_um2"])
+        for manifest in with_spots:
+            _check_counts(manifest, reference, fit, problems)
+        which = "reference" if name == "first" else "second reference"
+        lines.append(f"{which}: ok – {reference.n_obs} cells of {len(types)} types, {reference.n_vars} genes")
+        lines += [f"  note: {note}" for note in reference.uns["notes"]]
+    return lines
 
 
-def _check_counts(manifest: dict, reference: ad.AnnData, deconvolution: Mapping, problems: Problems) -> None:
+def _check_counts(manifest: dict, reference: ad.AnnData, fit: Mapping, problems: Problems) -> None:
     folder = manifest["visium"]
     if any(folder in sentence for sentence in manifest["problems"]):
         return  # what is wrong with the folder is told already
     in_tissue = read_positions(folder).in_tissue
     # Nothing but the limits is looked at here, and squidpy takes its time.
-    in_tissue = in_tissue.assign(edge=find_edge(in_tissue) if deconvolution["drop_edge"] else False)
+    in_tissue = in_tissue.assign(edge=find_edge(in_tissue) if fit["drop_edge"] else False)
     told = Problems()
-    told.catch(prepare_spots, folder, in_tissue, reference, deconvolution)
+    told.catch(prepare_spots, folder, in_tissue, reference, fit)
     for sentence in told.sentences:
         problems.add(f"slide {manifest['slide']}: {sentence}")

@@ -17,6 +17,7 @@ from pathlib import Path
 import anndata as ad
 import pandas as pd
 
+from nephrospot.doublet import read_pairs, sum_up_classes
 from nephrospot.errors import InputError
 
 SIGMA_FLOOR = 0.21  # RCTD's search starts at 1 and can't get lower
@@ -29,8 +30,9 @@ def deconvolve_rctd(
     threads: int = 1,
     label_column: str = "cell_type",
     cell_min: int = 25,
-) -> tuple[pd.DataFrame, dict]:
-    """Run the installed program ``rctd`` (full mode) on checked counts and reference.
+    mode: str = "full",
+) -> tuple[pd.DataFrame, dict, pd.DataFrame | None]:
+    """Run the installed program ``rctd`` on checked counts and reference.
 
     Robust cell type decomposition, Cable et al. 2022, Nat Biotechnol 40:517. The program is under
     the GPL and therefore a process of its own; nothing of it is imported here.
@@ -49,14 +51,19 @@ def deconvolve_rctd(
         Column of ``reference.obs``.
     cell_min : int
         Fewest cells of a type.
+    mode : str
+        "full" (any mixture of types, as in spots of 55 µm) or "doublet" (one or two types).
 
     Returns
     -------
     DataFrame, spots x cell types
-        Weights as RCTD gives them (rows needn't add up to 1), index the barcode; NaN for a spot
-        that RCTD left out.
+        Weights of full mode as RCTD gives them (rows needn't add up to 1), index the barcode; NaN for a spot
+        that RCTD left out. Doublet mode makes them on its way, too.
     dict
-        ``sigma``, ``n_reg_genes``, ``n_not_converged``, ``versions``, ``notes``.
+        ``sigma``, ``sigma_at_floor``, ``n_reg_genes``, ``versions``, ``notes``; ``n_not_converged`` in full mode,
+        ``spot_classes`` ({class: spots}) in doublet mode.
+    DataFrame or None
+        In doublet mode `nephrospot.doublet.read_pairs`.
 
     Raises
     ------
@@ -70,7 +77,7 @@ def deconvolve_rctd(
         spots_path, cells_path, out_path = (Path(folder) / f"{name}.h5ad" for name in ("spots", "cells", "out"))
         ad.AnnData(counts.X, counts.obs[[]], counts.var[[]]).write_h5ad(spots_path)
         ad.AnnData(reference.X, reference.obs[[label_column]], reference.var[[]]).write_h5ad(cells_path)
-        command = [program, "run", spots_path, cells_path, "--cell-type-col", label_column, "--mode", "full"]
+        command = [program, "run", spots_path, cells_path, "--cell-type-col", label_column, "--mode", mode]
         command += ["--no-compile", "--device", "cpu", "--cell-min", str(cell_min), "--json", "-q", "-o", out_path]
         numbers = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
         setting = {"RCTD_Q_MATRICES": str(Path(tables).resolve()), "TORCHDYNAMO_DISABLE": "1", **numbers}
@@ -84,7 +91,8 @@ def deconvolve_rctd(
     weights = pd.DataFrame(
         out.obsm["rctd_weights"].astype(float), index=counts.obs_names, columns=summary["input"]["cell_type_names"]
     )
-    return weights, _rctd_facts(summary, done.stderr, weights)
+    pairs = read_pairs(out) if mode == "doublet" else None
+    return weights, _rctd_facts(summary, done.stderr, weights, pairs), pairs
 
 
 def find_program() -> str:
@@ -116,18 +124,22 @@ def _summary(done: subprocess.CompletedProcess) -> dict:
     raise InputError(f"rctd failed: {said.strip().splitlines()[-1]}{killed}")
 
 
-def _rctd_facts(summary: dict, stderr: str, weights: pd.DataFrame) -> dict:
+def _rctd_facts(summary: dict, stderr: str, weights: pd.DataFrame, pairs: pd.DataFrame | None) -> dict:
     sigma = summary["results"]["sigma"] / 100
     told = re.search(r"Using (\d+) DE genes", stderr)
     n_genes = int(told.group(1)) if told else None
     n_fitted = int(weights.notna().all(axis=1).sum())
-    unfinished = n_fitted - summary["summary"]["n_converged"]
     notes = []
     if sigma <= SIGMA_FLOOR:
         notes.append(f"RCTD's sigma is {sigma:.2f}, the least it can find; weights of similar types are less certain.")
     if n_genes is not None and n_genes < 500:
         notes.append(f"RCTD found only {n_genes} genes that tell the cell types apart (500 or more are usual).")
-    if unfinished > 0.05 * n_fitted:
-        notes.append(f"RCTD did not converge in {unfinished} of {n_fitted} spots.")
-    facts = {"sigma": sigma, "n_reg_genes": n_genes, "n_not_converged": unfinished}
+    facts = {"sigma": sigma, "sigma_at_floor": sigma <= SIGMA_FLOOR, "n_reg_genes": n_genes}
+    if pairs is None:
+        facts["n_not_converged"] = unfinished = n_fitted - summary["summary"]["n_converged"]
+        if unfinished > 0.05 * n_fitted:
+            notes.append(f"RCTD did not converge in {unfinished} of {n_fitted} spots.")
+    else:
+        facts["spot_classes"], told = sum_up_classes(pairs)
+        notes += told
     return {**facts, "versions": {"rctd-py": summary["version"]}, "notes": notes}

@@ -176,6 +176,7 @@ def _cross_check(settings: dict, problems: Problems) -> None:
         if comparison["reference"] != "pathologist":
             path = f"{NAME}, comparisons.{index}.reference: {comparison['reference']!r}"
             _check_deconvolved(comparison, settings, path, problems)
+    _check_second(settings["deconvolution"], know_tissue, problems)
     problems.catch(order_rules, settings["postprocess"], tissues)
     if "CAP" in tissues or settings["objects"]["tissues"] != ["CAP"]:  # the default needn't be known
         for index, tissue in enumerate(settings["objects"]["tissues"]):
@@ -202,6 +203,17 @@ def _check_deconvolved(comparison: dict, settings: dict, begin: str, problems: P
         problems.add(
             f"{begin} says nothing of {tissue}, which has no cell types; give tissues.{tissue}.cell_types or take the "
             "comparison out."
+        )
+
+
+def _check_second(deconvolution: dict, know_tissue, problems: Problems) -> None:
+    second = deconvolution["second"]
+    for tissue in second["cell_types"]:
+        know_tissue(tissue, f"deconvolution.second.cell_types.{tissue}")
+    if second["reference"] and (deconvolution["reference"] is None or "rctd" not in deconvolution["methods"]):
+        problems.add(
+            f"{NAME}, deconvolution.second.reference: there is no RCTD with a first reference to hold it against; give "
+            "deconvolution.reference and rctd under deconvolution.methods, or take the second out."
         )
 
 

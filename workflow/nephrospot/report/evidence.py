@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from nephrospot.correlate import correlate, join_spots
+from nephrospot.correlate import join_spots
 from nephrospot.report.figures import draw_scatter
 from nephrospot.report.maps import Panel, draw_maps, round_up
 from nephrospot.report.pictures import embed_svg
@@ -64,35 +64,6 @@ def show_comparison(
         if len(table) and any(np.isfinite(panel.values).any() for panel in panels):
             maps.append({"slide": slide, "source": embed_svg(draw_maps(table, panels, mpps.get(slide)))})
     return {"tissue": tissue, "reference": reference, "same_unit": same_unit, "scatters": scatters, "maps": maps}
-
-
-def check_with_nnls(
-    tissues: list[str],
-    spots: Mapping[tuple[str, str], pd.DataFrame],
-    proportions: Mapping[str, pd.DataFrame],
-    correlations: pd.DataFrame,
-    labels: Mapping[str, str],
-) -> list[list[str]]:
-    """Rows (tissue, method, r × 100 against RCTD, n, r × 100 against least squares, n) of a pooled check."""
-    known = [table for table in proportions.values() if table is not None]
-    if not any((table["deconvolution"] == "nnls").any() for table in known):
-        return []
-    comparisons = [{"tissue": tissue, "reference": "nnls"} for tissue in tissues]
-    tables = [
-        join_spots(slide, method, table, comparisons, None, proportions.get(slide))
-        for (slide, method), table in spots.items()
-    ]
-    baseline = correlate(tables, comparisons, list(labels), moran=False)
-    rows = []
-    for tissue in tissues:
-        for method, label in labels.items():
-            row = [tissue, label]
-            for table, reference in ((correlations, "rctd"), (baseline, "nnls")):
-                found = _find(table, method, tissue, reference, "pooled")
-                r, n = (np.nan, 0) if found is None else (found["r"], int(found["n"]))
-                row += [tell_value(100 * r, 2), f"{n:,}"]
-            rows.append(row)
-    return rows
 
 
 def _find(correlations: pd.DataFrame, method: str, tissue: str, reference: str, level: str) -> pd.Series | None:

@@ -14,14 +14,13 @@ import yaml
 from nephrospot.files import whole
 from nephrospot.report.answer import lay_out_table2, tell_answer, tell_simulation
 from nephrospot.report.certainty import list_agreement, list_by_slide, list_certainty, list_differences, list_readers
-from nephrospot.report.evidence import check_with_nnls, join_comparison, show_comparison
-from nephrospot.report.omics import list_quality
+from nephrospot.report.evidence import join_comparison, show_comparison
+from nephrospot.report.omics import list_deconvolutions, list_quality, list_sensitivity
 from nephrospot.report.pictures import embed_jpegs, list_pictures
 from nephrospot.report.segmentation import list_evaluation, list_objects
 from nephrospot.report.shifts import draw_shifts, list_shifts, list_suspicions
 from nephrospot.report.sweeps import draw_sweep, gather_diameters, gather_resolutions, list_sweep
 from nephrospot.report.tables import (
-    list_deconvolutions,
     list_dropped,
     list_notes,
     list_other_weights,
@@ -53,6 +52,8 @@ def write_report(
     predictions: Mapping[tuple[str, str], Mapping],
     weights: Mapping[str, Mapping],
     versions: Mapping[str, str],
+    second_notes: Mapping[str, Mapping] | None = None,
+    sensitivity: pd.DataFrame | None = None,
     differences: pd.DataFrame | None = None,
     worst: pd.DataFrame | None = None,
     worst_folder: str | Path = "",
@@ -86,6 +87,10 @@ def write_report(
         {(slide, method): {"overview": path, "regions": path}}, from `nephrospot.report.overlay`.
     notes
         {slide: facts of `nephrospot.deconvolve.deconvolve_slide`}.
+    second_notes
+        The same with the second reference, where there is one.
+    sensitivity
+        Content of sensitivity.tsv, where tissues are compared with transcripts.
     predictions
         {(slide, method): content of predict.json, from `nephrospot.predict.run_method`}.
     weights
@@ -114,6 +119,7 @@ def write_report(
         show_comparison(comparison, join_comparison(comparison, spots, scores, proportions), correlations, labels, mpps)
         for comparison in settings["comparisons"]
     ]
+    fits = dict(notes) | {f"{slide} (second reference)": facts for slide, facts in (second_notes or {}).items()}
     transcripts = list(dict.fromkeys(c["tissue"] for c in settings["comparisons"] if c["reference"] == "rctd"))
     context = {
         "made_at": made_at,
@@ -144,9 +150,9 @@ def write_report(
         "against_pathologist": [c for c in comparisons if c["reference"] == "pathologist"],
         "against_transcripts": [c for c in comparisons if c["reference"] != "pathologist"],
         "quality": list_quality(notes, proportions),
-        "deconvolutions": list_deconvolutions(notes, tissues),
-        "deconvolution_notes": list_notes({slide: facts.get("notes") or [] for slide, facts in notes.items()}),
-        "nnls_check": check_with_nnls(transcripts, spots, proportions, correlations, labels),
+        "deconvolutions": list_deconvolutions(fits, tissues),
+        "deconvolution_notes": list_notes({slide: facts.get("notes") or [] for slide, facts in fits.items()}),
+        "sensitivity": list_sensitivity(sensitivity, labels),
         "certainty": list_certainty(correlations, labels),
         "readers": list_readers(readers),
         "suspicions": list_suspicions(peaks or {}, labels),

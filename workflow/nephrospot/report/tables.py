@@ -59,30 +59,6 @@ def _tell_registration(facts: Mapping | None) -> str:
     return text if facts.get("sure", True) else text + " (too faint to be sure)"
 
 
-def list_deconvolutions(notes: Mapping[str, Mapping], tissues: list[str]) -> dict:
-    """RCTD's facts for every slide, with the baseline's agreement."""
-    told = [tissue for tissue in tissues if any(tissue in (facts.get("r_rctd_nnls") or {}) for facts in notes.values())]
-    head = ["slide", "spots on tissue", "used", "genes shared", "genes in the fit", "σ (leftover noise)",
-            *(f"{tissue}: r of RCTD with NNLS" for tissue in told)]  # fmt: skip
-    rows = [
-        [
-            slide,
-            _count(facts.get("n_spots")),
-            _count(facts.get("n_used")),
-            _count(facts.get("n_common_genes")),
-            _count(facts.get("n_reg_genes")),
-            tell_value(facts.get("sigma"), 2),
-            *(tell_value((facts.get("r_rctd_nnls") or {}).get(tissue), 2) for tissue in told),
-        ]
-        for slide, facts in notes.items()
-    ]
-    return {"head": head, "rows": rows, "numeric": list(range(1, len(head)))}
-
-
-def _count(value) -> str:
-    return "–" if value is None else f"{int(value):,}"
-
-
 def list_notes(sentences: Mapping[str, list[str]]) -> list[tuple[str, str]]:
     """(slides, sentence) pairs; slides with the same sentence share one, and none is named twice."""
     told: dict[str, list[str]] = {}
