@@ -196,7 +196,7 @@ def test_page_stays_below_ten_megabytes_for_twenty_slides(inputs, tmp_path):
     inputs["manifests"] = {slide: {**inputs["manifests"]["K1"], "slide": slide, "notes": []} for slide in slides}
     inputs["spots"] = {(slide, "omni-seg"): many for slide in slides}
     inputs["scores"] = dict.fromkeys(slides, score)
-    inputs["proportions"] = {}
+    inputs["proportions"] = inputs["notes"] = {}
     inputs["overlays"] = {}
     for slide in slides:
         inputs["overlays"][slide, "omni-seg"] = dict.fromkeys(("overview", "regions"), tmp_path / "large.jpg")
