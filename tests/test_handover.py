@@ -28,7 +28,7 @@ def parts():
     spots["omni"].loc[4, "CAP_percent"] = np.nan
     counts = ad.AnnData(sparse.csr_matrix(rng.poisson(3, (n - 1, 7)).astype(np.float32)))
     counts.obs_names, counts.var_names = barcode[:0:-1], [f"gene{i}" for i in range(7)]
-    shares = pd.DataFrame({"barcode": barcode[:25], "deconvolution": "rctd", "status": "used", "n_umi": 900.0})
+    shares = pd.DataFrame({"barcode": barcode[:25], "deconvolution": "rctd", "status": "used"})
     shares["type:PT-S1"], shares["tissue:PT"] = 0.25, 0.4
     shares = pd.concat([shares, shares.assign(deconvolution="nnls")])
     scores = pd.DataFrame({"barcode": barcode[5:], "CAP": 50.0})
@@ -53,7 +53,15 @@ def test_every_value_is_its_spots_own(data, parts, tmp_path):
     assert "proportions_nnls" in again.obsm and again.obs["score_CAP"].isna().sum() == 5
     for barcode in ("b01-1", "b20-1"):
         assert np.array_equal(again[barcode].X.toarray(), counts[barcode].X.toarray())
+    assert again.obs["n_umi"]["b01-1"] == counts["b01-1"].X.sum() and np.isnan(again.obs["n_umi"]["b00-1"])
+    assert again.obs["edge"].all(), "no spot of this slide has six neighbours"
     assert again["b00-1"].X.sum() == 0, "a spot that the matrix leaves out has no count, not another's"
+
+
+def test_counts_have_their_quality_without_cell_types(parts):
+    data = build_anndata("K1", {"mpp": MPP}, parts[0], parts[1])
+    assert {"n_umi", "n_genes", "mt_percent", "edge"} <= set(data.obs) and "status" not in data.obs
+    assert data.obs["n_genes"]["b02-1"] == (parts[1]["b02-1"].X > 0).sum()
 
 
 def test_without_counts_or_cell_types_there_is_still_a_table(parts):

@@ -12,6 +12,7 @@ import pandas as pd
 import scanpy as sc
 from scipy import sparse
 
+from nephrospot.barcodes import read_count_barcodes
 from nephrospot.errors import InputError
 
 H5_PARTS = ("barcodes", "data", "features", "indices", "indptr", "shape")
@@ -60,6 +61,11 @@ def read_counts(visium_folder: str | Path) -> ad.AnnData:
     notes += make_genes_unique(counts, str(source))
     counts.uns = {"source": str(source), "notes": notes}
     return counts
+
+
+def read_counts_if_any(visium_folder: str | Path) -> ad.AnnData | None:
+    """As `read_counts`; None where the folder has positions and no filtered matrix."""
+    return None if read_count_barcodes(visium_folder) is None else read_counts(visium_folder)
 
 
 def _find_matrix(folder: Path) -> Path:

@@ -16,7 +16,9 @@ import zarr
 
 from nephrospot import __version__
 from nephrospot.files import whole
+from nephrospot.neighbours import find_edge
 from nephrospot.omezarr import open_masks, read_place
+from nephrospot.quality import summarise_spots
 from nephrospot.slide import Slide
 from nephrospot.sources import resample_mask
 
@@ -53,9 +55,10 @@ def build_anndata(
     Returns
     -------
     AnnData
-        obs: array_row, array_col, x_um, y_um, slide, ``pct_…``, ``score_…``, and n_umi, n_genes, mt_percent, status
-        where deconvolved. obsm: spatial (µm), proportions (a DataFrame by cell type; RCTD, NaN where a spot has none),
-        proportions_nnls, tissue_shares. uns["nephrospot"]: version, method, mpp and diameter in words.
+        obs: array_row, array_col, x_um, y_um, slide, ``pct_…``, ``score_…``; n_umi, n_genes, mt_percent and edge where
+        there are counts, and status where deconvolved. obsm: spatial (µm), proportions (a DataFrame by cell type; RCTD,
+        NaN where a spot has none), proportions_nnls, tissue_shares. uns["nephrospot"]: version, method, mpp and
+        diameter in words.
     """
     first = next(iter(spots))
     table = spots[first].set_index("barcode")
@@ -76,7 +79,8 @@ def build_anndata(
         kept = at >= 0  # a spot without any count isn't in the matrix
         matrix = counts.X[np.where(kept, at, 0)].copy()
         matrix = matrix.multiply(kept[:, None]).tocsr() if not kept.all() else matrix
-        data = ad.AnnData(matrix, obs=obs, var=counts.var.copy())
+        numbers = summarise_spots(counts).set_index("barcode").reindex(obs.index)
+        data = ad.AnnData(matrix, obs=obs.join(numbers).assign(edge=find_edge(obs)), var=counts.var.copy())
     data.obsm["spatial"] = obs[["x_um", "y_um"]].to_numpy(float)
     if proportions is not None:
         _add_proportions(data, proportions)
@@ -92,8 +96,7 @@ def _add_proportions(data: ad.AnnData, proportions: pd.DataFrame) -> None:
         data.obsm["proportions" if name == "rctd" else f"proportions_{name}"] = types.astype(float)
         if name == "rctd":
             data.obsm["tissue_shares"] = tissues.astype(float)
-            known = [column for column in ("n_umi", "n_genes", "mt_percent", "status") if column in own]
-            data.obs[known] = own[known]
+            data.obs["status"] = own["status"]
 
 
 def write_anndata(data: ad.AnnData, path: str | Path) -> None:
