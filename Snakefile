@@ -23,6 +23,7 @@ report: "workflow/report/workflow.rst"
 
 include: "rules/common.smk"
 include: "rules/demo.smk"
+include: "rules/reads.smk"
 include: "rules/check.smk"
 include: "rules/segment.smk"
 include: "rules/spots.smk"

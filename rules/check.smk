@@ -1,11 +1,13 @@
 """Look at everything that was given before any work: `snakemake check`."""
 
 from nephrospot.given import look_for_files
+from nephrospot.reads import check_reads
 
 # Jobs needn't look again.
 if workflow.is_main_process:
     try:
         look_for_files(settings, SLIDES, generated=[DEMO, settings["results"]])
+        check_reads(settings, included)
     except InputError as error:
         raise WorkflowError(str(error)) from None
 

@@ -20,6 +20,7 @@ from nephrospot.files import list_paths
 from nephrospot.fingerprint import code_version, files_version
 from nephrospot.fits import list_fits
 from nephrospot.job import collect_sentences
+from nephrospot.reads import list_folders, picture_of
 from nephrospot.readings import STANDARD_MAGNIFICATIONS, expand_sweep, method_readings
 from nephrospot.settings import read_settings
 from nephrospot.sheet import read_sheet, require_slides
@@ -30,7 +31,8 @@ STARTED = time.time()
 try:
     settings = read_settings(config)
     DEMO = settings["demo"]["folder"]
-    sheet = read_sheet(settings["sheet"], settings, generated=[DEMO], look_for_files=workflow.is_main_process)
+    GENERATED = [DEMO, f"{settings['results']}/spaceranger"]
+    sheet = read_sheet(settings["sheet"], settings, generated=GENERATED, look_for_files=workflow.is_main_process)
     require_slides(settings["evaluation"]["validation"], sheet, "evaluation.validation")
 except InputError as error:
     raise WorkflowError(str(error)) from None
@@ -47,6 +49,7 @@ SLIDES = list(included.index)
 WITH_SPOTS = list(included.index[included["visium"] != ""])
 WITH_SCORES = list(included.index[included["scores"] != ""])
 SCORED = [slide for slide in WITH_SCORES if slide in WITH_SPOTS]
+COUNTED = [slide for slide in settings["reads"]["slides"] if slide in SLIDES]
 DECONVOLVED = WITH_SPOTS if settings["deconvolution"]["reference"] else []
 FITS = list_fits(settings)
 AGAIN = DECONVOLVED if "second" in FITS else []
@@ -105,6 +108,11 @@ def filled_sheet(wildcards):
     if not settings["scoring"]["filled"]:
         raise WorkflowError("config, scoring.filled: the key is empty; give the path of the filled-in sheet.csv.")
     return settings["scoring"]["filled"]
+
+
+def fastqs(wildcards):
+    """Input function: the folders of a slide's FASTQ files."""
+    return list_folders(settings["reads"]["slides"][wildcards.slide]["fastqs"])
 
 
 def proportions_if_any(wildcards):

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from fake_spaceranger import install
 from nephrospot.table2 import read_published
 
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
@@ -290,6 +291,46 @@ class TestAhead:
         log = (results / "logs/predict_masks/K1.omni-seg.log").read_text()
         assert float(re.search(r"done in ([\d.]+) s", log)[1]) < 0.5 * facts["seconds"], "taken over, not computed"
         assert not list((results / "K1/omni-seg").glob(".predicted*")), "nothing is left behind"
+
+
+class TestReads:
+    """From raw reads, with a program that stands for the user's Space Ranger."""
+
+    @pytest.fixture
+    def with_reads(self, project, tmp_path):
+        (tmp_path / "bin").mkdir()
+        shutil.copytree(project.folder / "demo/K1/outs", tmp_path / "bin/outs")
+        for name in ("fastq/K1_S1_L001_R1_001.fastq.gz", "fastq/K1_S1_L001_R2_001.fastq.gz", "mm10/reference.json"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).touch()
+        reads = {"spaceranger": str(install(tmp_path / "bin")), "transcriptome": str(tmp_path / "mm10")}
+        reads["slides"] = {"K1": {"fastqs": str(tmp_path / "fastq"), "serial": "V19J01-123", "area": "A1"}}
+        path = project.folder / "config/config.yaml"
+        kept = path.read_text()
+        project.configure({"reads": reads})
+        yield tmp_path / "bin"
+        path.write_text(kept)
+        project.write_sheet("K1", "K4")
+
+    def test_without_space_ranger_nothing_starts(self, project, with_reads):
+        (with_reads / "spaceranger").unlink()
+        told = project.run("check", "--cores", "1", expect=1)
+        assert "install Space Ranger from 10x Genomics" in told and "Traceback" not in told
+
+    def test_the_folder_is_counted_and_the_slide_goes_on_from_it(self, project, results, with_reads):
+        assert "count_spots" not in project.planned(), "only where it is asked for, or the sheet names its folder"
+        project.write_sheet("K1", "K4")
+        sheet = project.folder / "config/slides.tsv"
+        sheet.write_text(sheet.read_text().replace("demo/K1/outs", "results/spaceranger/K1/outs"))
+        project.run("results/K1/slide.json", "--cores", "2")
+        slide = json.loads((results / "K1/slide.json").read_text())
+        assert slide["visium"] == "results/spaceranger/K1/outs" and slide["problems"] == []
+        told = [json.loads(line) for line in (with_reads / "calls.jsonl").read_text().splitlines()]
+        assert len(told) == 1 and {"count", "--id=K1", "--localcores=2", "--area=A1"} <= set(told[0])
+        another = {"fastqs": str(with_reads.parent / "fastq"), "sample": "K1", "serial": "V19J01-123", "area": "B1"}
+        project.configure({"reads": {"slides": {"K4": another}, "min_version": "3.0"}})
+        assert project.planned("results/K1/slide.json") == {}, "another slide or version limit counts nothing again"
+        shutil.rmtree(results / "spaceranger")
 
 
 class TestTools:
