@@ -3,6 +3,7 @@
 # make test   the tests; make test-real  more of them, on public material
 # make bench  segmentation beside other tools (makes an environment of its own for them)
 # make coverage  what our intervals hold, by simulation; make controls  controls on the results of make run
+# make recovery  known cell types given back by RCTD and NNLS, on the public material
 # Each makes its own environment in .venv first; the tests add the optional KPIs networks to it (67 MB).
 # PYTHON, VENV, CORES and ARGS can be set: make run CORES=8.
 
@@ -57,6 +58,11 @@ coverage: $(VENV)/ready
 controls: $(VENV)/ready
 	python tests/benchmarks/controls.py $(ARGS)
 
+# Known proportions given back by RCTD, beside NNLS, on the public material beside the checkout (some minutes).
+recovery: $(VENV)/ready
+	mkdir -p results
+	python tests/benchmarks/recovery.py $(ARGS)
+
 # torch in the same resolve; TIAToolbox without its dependencies, since it forbids this torch.
 $(BENCH_VENV)/ready: envs/bench.txt
 	$(PYTHON) -m venv $(BENCH_VENV)
@@ -76,4 +82,4 @@ $(VENV)/kpis: $(VENV)/ready envs/kpis.txt
 	$(VENV)/bin/python -m pip install --quiet --constraint envs/constraints.txt --constraint envs/kpis.txt --editable '.[rctd,slurm,test,kpis]'
 	touch $@
 
-.PHONY: run eight test test-real check lint weights bench coverage controls
+.PHONY: run eight test test-real check lint weights bench coverage controls recovery
