@@ -217,6 +217,26 @@ def test_what_only_meets_in_later_steps_is_told_by_the_check(project, monkeypatc
     )
 
 
+def test_a_second_reference_and_factors_that_do_not_go_together(project, monkeypatch):
+    """Checked like the first one, with its own labels and cell types."""
+    config = copy.deepcopy(project.config)
+    (project.folder / "bad").mkdir(exist_ok=True)
+    cells = ad.read_h5ad(project.folder / "demo" / "reference.h5ad")
+    cells.obs = cells.obs.rename(columns={"cell_type": "label"})
+    cells.var_names = cells.var_names.str.upper()
+    cells.write_h5ad(project.folder / "bad" / "second.h5ad")
+    second = {"reference": "bad/second.h5ad", "label_column": "label", "cell_types": {"PT": ["PT"]}}
+    config["deconvolution"] |= {"methods": ["rctd", "nnls"], "second": second, "cell_umi": {"Pdo": 3000}}
+    monkeypatch.chdir(project.folder)
+    manifest = {"slide": "K1", "visium": "demo/K1/outs", "species": "mouse", "problems": []}
+    _, problems = check_prerequisites([manifest], read_settings(config))
+    factors = ("config, deconvolution.cell_umi", "no cell type 'Pdo'", "did you mean 'Podo'")
+    expect(problems, [factors, ("bad/second.h5ad", "gives cell type 'PT' to a tissue", "the reference has none")])
+    config["deconvolution"]["second"]["cell_types"], config["deconvolution"]["cell_umi"] = {}, {}
+    _, problems = check_prerequisites([manifest], read_settings(config))
+    expect(problems, [("slide K1, second reference:", "0 genes in common with the reference", "Same species?")])
+
+
 def test_a_slide_without_tissue(project):
     image = project.folder / "glass.tiff"
     tifffile.imwrite(

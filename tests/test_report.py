@@ -10,6 +10,7 @@ from PIL import Image
 from nephrospot.correlate import correlate, join_spots
 from nephrospot.report.page import write_report
 from nephrospot.report.worst import choose_worst, crop_path
+from nephrospot.sensitivity import ITSELF
 from nephrospot.table2 import make_table2
 from report_inputs import COMPARISONS, PUBLISHED, Page, make_inputs, save_noise, text_of
 
@@ -148,6 +149,24 @@ def test_what_was_left_out_is_told(page):
 def test_the_spots_quality_is_told(page):
     words = text_of(page[page.index('id="transcripts"') : page.index('id="certainty"')])
     assert "4,321 1,234 9.9 22 (55.0 %) 1 (2.5 %) 0 39 (97.5 %)" in words, "medians, edge, limit, fit, used"
+
+
+def test_every_share_stands_under_its_own_name(inputs, tmp_path):
+    rows = [
+        ("PT", "rctd", "omni-seg", "pooled", 76, 0.7104),
+        ("PT", "rctd_cells", "omni-seg", "pooled", 75, 0.61),
+        ("PT", "rctd_cells", ITSELF, "pooled", 78, 0.95),
+        ("PT", "rctd_cells", "omni-seg", "slide:K1", 38, 0.1),
+    ]
+    inputs["sensitivity"] = pd.DataFrame(rows, columns=["tissue", "reference", "method", "level", "n", "r"])
+    inputs["second_notes"] = {"K1": inputs["notes"]["K1"] | {"sigma": 0.21, "sigma_at_floor": True}}
+    write_report(tmp_path / "r.html", **inputs)
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    words = text_of(page[page.index("Does it hang on what is compared") : page.index('id="certainty"')])
+    assert "tissue method share of mRNA, RCTD share of cells, converted PT Omni" in words
+    assert "71.04 (n = 76) 61.00 (n = 75)" in words
+    assert "(share of mRNA, RCTD) – 95.00 (n = 78)" in words, "the shares against one another"
+    assert "K1 (second reference)" in words and "0.21 (the least it can find)" in words
 
 
 def test_how_it_was_made(page):

@@ -188,17 +188,18 @@ def test_all_mistakes_are_told_at_once(config):
 
 def test_files_are_looked_for_with_their_keys(config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    config["deconvolution"] = {"reference": "cells.h5ad"}
+    config["deconvolution"] = {"reference": "cells.h5ad", "second": {"reference": "more_cells.h5ad"}}
     settings = read_settings(config)
     with pytest.raises(InputError) as caught:
         look_for_files(settings, ["B1", "B2"], generated=["masks/B2"])
     told = str(caught.value).splitlines()
-    keys = ["published", "deconvolution.reference", "methods.net.weights", "methods.mine.masks"]
+    keys = ["published", "deconvolution.reference", "deconvolution.second.reference"]
+    keys += ["methods.net.weights", "methods.mine.masks"]
     assert [sentence.split(": ")[0] for sentence in told] == [f"config, {key}" for key in keys]
     assert all("doesn't exist; correct" in sentence for sentence in told) and "masks/B1" in told[-1]
     for folder in ("masks/B1", "config", "w.safetensors"):
         (tmp_path / folder).mkdir(parents=True)
-    for name in ("config/published.tsv", "cells.h5ad"):
+    for name in ("config/published.tsv", "cells.h5ad", "more_cells.h5ad"):
         (tmp_path / name).touch()
     with pytest.raises(InputError, match=r"^config, methods\.net\.weights: 'w.safetensors' is a folder; give"):
         look_for_files(settings, ["B1"])

@@ -92,15 +92,16 @@ def _check_references(settings: Mapping, with_spots: list[dict], problems: Probl
         types = sorted(set(reference.obs[fit["label_column"]]))
         if name == "first":
             problems.catch(check_factors, types, deconvolution["cell_umi"], deconvolution["cell_area_um2"])
-        for manifest in with_spots:
-            _check_counts(manifest, reference, fit, problems)
         which = "reference" if name == "first" else "second reference"
+        for manifest in with_spots:
+            where = f"slide {manifest['slide']}" + (", second reference" if name == "second" else "")
+            _check_counts(manifest, reference, fit, where, problems)
         lines.append(f"{which}: ok – {reference.n_obs} cells of {len(types)} types, {reference.n_vars} genes")
         lines += [f"  note: {note}" for note in reference.uns["notes"]]
     return lines
 
 
-def _check_counts(manifest: dict, reference: ad.AnnData, fit: Mapping, problems: Problems) -> None:
+def _check_counts(manifest: dict, reference: ad.AnnData, fit: Mapping, where: str, problems: Problems) -> None:
     folder = manifest["visium"]
     if any(folder in sentence for sentence in manifest["problems"]):
         return  # what is wrong with the folder is told already
@@ -110,4 +111,4 @@ def _check_counts(manifest: dict, reference: ad.AnnData, fit: Mapping, problems:
     told = Problems()
     told.catch(prepare_spots, folder, in_tissue, reference, fit)
     for sentence in told.sentences:
-        problems.add(f"slide {manifest['slide']}: {sentence}")
+        problems.add(f"{where}: {sentence}")
