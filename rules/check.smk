@@ -35,8 +35,8 @@ rule check_slide:
         "../scripts/check_slide.py"
 
 
-rule check:
-    """The whole cohort, and what its slides share: every problem at once, as sentences with a remedy."""
+rule judge_cohort:
+    """The whole cohort, and what its slides share; what is wrong is written down, for the tables to leave it out."""
     input:
         manifests=expand("<results>/{slide}/slide.json", slide=SLIDES),
         scores=[included.at[slide, "scores"] for slide in WITH_SCORES],
@@ -46,17 +46,36 @@ rule check:
         second=settings["deconvolution"]["second"]["reference"] if AGAIN else [],
         published=settings["published"],
     output:
-        text="<results>/check.txt",
+        verdicts="<results>/verdicts.json",
     log:
-        "<logs>/check.log",
+        "<logs>/judge_cohort.log",
     priority: 100
     conda:
         "../envs/nephrospot.yaml"
     resources:
         mem_mb=6000,
     params:
-        sheet=sheet.to_dict("records"),
+        given=included[["visium", "scores"]].to_dict("index"),
         tissues=list(settings["tissues"]),
+        code=code("judge_cohort"),
+    script:
+        "../scripts/judge_cohort.py"
+
+
+rule check:
+    """Every problem at once, as sentences with a remedy: fails where there is one."""
+    input:
+        found="<results>/verdicts.json",
+    output:
+        text="<results>/check.txt",
+    log:
+        "<logs>/check.log",
+    priority: 100
+    localrule: True
+    conda:
+        "../envs/nephrospot.yaml"
+    params:
+        excluded=sheet.loc[sheet["exclude"] != ""].set_index("slide")["exclude"].to_dict(),
         code=code("check"),
     script:
         "../scripts/check.py"

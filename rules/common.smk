@@ -14,19 +14,30 @@ shell.prefix(
 )
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 from nephrospot.errors import InputError
+from nephrospot.failures import FailureRecorder
 from nephrospot.files import list_paths
 from nephrospot.fingerprint import code_version, files_version
 from nephrospot.fits import list_fits
 from nephrospot.job import collect_sentences
+from nephrospot.leftover import find_jobs, is_locked, tell_jobs, tell_lock
 from nephrospot.reads import list_folders, picture_of
 from nephrospot.readings import STANDARD_MAGNIFICATIONS, expand_sweep, method_readings
+from nephrospot.refusals import take_back
 from nephrospot.settings import read_settings
 from nephrospot.sheet import read_sheet, require_slides
 from nephrospot.training.runs import list_runs
 
 STARTED = time.time()
+FAILURES = FailureRecorder()
+
+if workflow.is_main_process:
+    logger.addHandler(FAILURES)
+    # Snakemake refuses by itself; this says it in a sentence, also before a dry run.
+    if is_locked("."):
+        logger.warning(tell_lock())
 
 try:
     settings = read_settings(config)
@@ -214,14 +225,34 @@ def cohort_finals():
     return [f"{settings['results']}/{name}" for name in names]
 
 
+def tell_end(heading):
+    """At the end of a run: what went wrong, each in a sentence, and the slides that were left out for it.
+
+    Their notes are taken back, so that the next run tries again."""
+    left_out = take_back(SLIDES, settings["results"])
+    sentences = collect_sentences(f"{settings['results']}/logs", STARTED) + FAILURES.tell()
+    sentences += [sentence for told in left_out.values() for sentence in told if sentence not in sentences]
+    if sentences:
+        print("\n".join(["", heading, *(f"  {sentence}" for sentence in sentences)]))
+    if left_out:
+        print(f"The other slides are done, and what was made says that it is without {', '.join(left_out)}.")
+    return left_out
+
+
+onstart:
+    # Jobs of a run that was killed go on, and Snakemake doesn't know of them.
+    if jobs := find_jobs("."):
+        raise WorkflowError(tell_jobs(jobs))
+
+
 onsuccess:
     wrote = [path for path in map(Path, cohort_finals()) if path.exists() and path.stat().st_mtime >= STARTED]
     print("\n".join(["", "This run wrote", *(f"  {path}" for path in wrote)]) if wrote else "\nDone.")
+    if left_out := tell_end("What went wrong:"):
+        print(f"Mend {', '.join(left_out)}, or give a reason in column exclude, and run the same command again.")
+        sys.exit(1)
 
 
 onerror:
-    sentences = collect_sentences(f"{settings['results']}/logs", STARTED)
-    print(
-        "\n".join(["", "What stopped the run:", *(f"  {sentence}" for sentence in sentences)]) if sentences else ""
-    )
+    tell_end("What stopped the run:")
     print("Finished steps are kept: mend what is said above and run the same command again.")

@@ -4,8 +4,8 @@
 rule correlate_spots:
     """Every method against every reference, with intervals, and against every other method."""
     input:
-        # No table from a cohort that wasn't checked as a whole.
-        checked="<results>/check.txt",
+        # No table from a cohort that wasn't checked as a whole. It needn't have passed: what can't be used is left out.
+        verdicts="<results>/verdicts.json",
         slides=expand("<results>/{slide}/slide.json", slide=WITH_SPOTS),
         spots=expand("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=METHODS),
         proportions=expand("<results>/{slide}/proportions.parquet", slide=DECONVOLVED),
@@ -60,6 +60,7 @@ rule measure_sensitivity:
 rule measure_readers:
     """How far readers agree with each other and with themselves: the ceiling of every r against them."""
     input:
+        verdicts="<results>/verdicts.json",
         manifests=expand("<results>/{slide}/slide.json", slide=SCORED),
         scores=[included.at[slide, "scores"] for slide in SCORED],
     output:
@@ -69,6 +70,7 @@ rule measure_readers:
     conda:
         "../envs/nephrospot.yaml"
     params:
+        results=lambda wildcards, output: str(Path(output.table).parent),
         slides=included.loc[SCORED, ["visium", "scores"]].to_dict("index"),
         statistics=settings["statistics"],
         tissues=list(settings["tissues"]),

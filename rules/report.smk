@@ -34,6 +34,7 @@ rule draw_overlay:
 rule draw_worst:
     """The spots where a method and its reference are farthest apart, for every method and comparison."""
     input:
+        verdicts="<results>/verdicts.json",
         images=[included.at[slide, "image"] for slide in WITH_SPOTS],
         manifests=expand("<results>/{slide}/slide.json", slide=WITH_SPOTS),
         masks=expand("<results>/{slide}/{method}/masks.ome.zarr", slide=WITH_SPOTS, method=LOOKED_AT),
@@ -67,6 +68,7 @@ rule write_report:
         table="<results>/table2.tsv",
         correlations="<results>/correlations.parquet",
         differences="<results>/differences.parquet",
+        verdicts="<results>/verdicts.json",
         manifests=expand("<results>/{slide}/slide.json", slide=SLIDES),
         trials=expand(
             "<results>/{slide}/{file}", slide=WITH_SPOTS, file=["shifts.parquet", "shifts.json", "diameters.parquet"]

@@ -61,7 +61,7 @@ rule draw_parameters:
 # The ablation's networks read the cohort's slides as the other methods do, for tables of their own.
 use rule correlate_spots as correlate_ablation with:
     input:
-        checked="<results>/check.txt",
+        verdicts="<results>/verdicts.json",
         slides=expand("<results>/{slide}/slide.json", slide=WITH_SPOTS),
         spots=expand("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=ABLATION),
         proportions=expand("<results>/{slide}/proportions.parquet", slide=DECONVOLVED),

@@ -5,12 +5,14 @@ import pandas as pd
 from nephrospot.cohort import join_cohort
 from nephrospot.files import write_parquet
 from nephrospot.job import job
+from nephrospot.refusals import leave_out
 from nephrospot.report.worst import COLUMNS, choose_worst, draw_all
 
-with job(snakemake):
+with job(snakemake, can_leave_out=True) as refused:
     p, out = snakemake.params, snakemake.output
-    tables = list(join_cohort(p.results, p.slides, p.deconvolved, p.methods, p.comparisons, p.tissues))
+    slides = leave_out(p.slides, refused)
+    tables = list(join_cohort(p.results, slides, p.deconvolved, p.methods, p.comparisons, p.tissues))
     worst = choose_worst(pd.concat(tables)) if tables else pd.DataFrame(columns=COLUMNS)
-    images = {slide: given["image"] for slide, given in p.slides.items()}
+    images = {slide: given["image"] for slide, given in slides.items()}
     draw_all(worst, p.results, images, p.colours, p.diameter_um, out.crops)
     write_parquet(out.table, worst)

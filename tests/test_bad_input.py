@@ -15,7 +15,7 @@ from nephrospot.models import build
 from nephrospot.models.weights import save_weights
 from nephrospot.prerequisites import check_prerequisites
 from nephrospot.settings import read_settings
-from small_project import SNAKEMAKE, Project, expect, summary
+from small_project import LEFT_OUT, SNAKEMAKE, Project, expect, summary
 
 GLASS = np.full((600, 600, 3), 245, np.uint8)
 
@@ -205,9 +205,10 @@ def test_what_only_meets_in_later_steps_is_told_by_the_check(project, monkeypatc
     Path(config["published"]).write_text("method\ttissue\nX\tPT\nX\tPT\tmore\tand more\n")
     slides = {"K1": "demo/K1/outs", "K2": cut}
     manifests = [{"slide": s, "visium": v, "species": "mouse", "problems": []} for s, v in slides.items()]
-    _, problems = check_prerequisites(manifests, read_settings(config))
+    _, problems, of_slides = check_prerequisites(manifests, read_settings(config))
+    assert list(of_slides) == ["K1", "K2"], "counts are a slide's own matter"
     expect(
-        problems,
+        problems + of_slides["K1"] + of_slides["K2"],
         [
             ("bad/published.tsv", "can't be read as a table", "mend the file"),
             ("config, methods.omni-seg", "no network knows tissue 'FAT'", "the options are"),
@@ -245,7 +246,7 @@ def test_a_slide_without_tissue(project):
     config = project.config | {"methods": {"omni-seg": project.config["methods"]["omni-seg"]}, "evaluation": {}}
     row = project.row("glass", image="glass.tiff", visium="", scores="")
     printed = project.refuse("results/glass/omni-seg/predict.json", [row], config)
-    expect(summary(printed), [("slide glass:", "no tissue was found", "lower segmentation → tissue")])
+    expect(summary(printed, LEFT_OUT), [("slide glass:", "no tissue was found", "lower segmentation → tissue")])
     assert [path.name for path in (project.folder / "results" / "glass").iterdir()] == ["slide.json"]
 
 
@@ -259,7 +260,7 @@ def test_a_full_disk(project):
         or subprocess.run([*apart, mount], cwd=project.folder, capture_output=True).returncode
     ):
         pytest.skip("a small file system can't be mounted here (unshare isn't there or isn't allowed to)")
-    # 16 pages: the check's five files, the log and half a table; the last page is left for the log's sentence.
+    # 16 pages: the check's six files, the log and half a table; the last page is left for the log's sentence.
     rows = [project.row("K1", visium="", scores="")]
     script = f"""{mount}
         "$@" results/check.txt > /dev/null 2>&1
@@ -277,4 +278,5 @@ def test_a_full_disk(project):
     assert done.returncode == 1 and "Traceback" not in printed, printed
     expect(summary(printed), [("results/K1/tiles.parquet", "the disk is full", "free some space and run again")])
     left = sorted(line for line in done.stdout.splitlines() if line.startswith("results/"))
-    assert left == ["results/K1/slide.json", "results/check.txt", "results/fill"], "nothing half-written"
+    whole = ["results/K1/slide.json", "results/check.txt", "results/fill", "results/verdicts.json"]
+    assert left == whole, "nothing half-written"

@@ -8,9 +8,10 @@ import tifffile
 import yaml
 
 from nephrospot.barcodes import read_count_barcodes
-from nephrospot.check import check_cohort, check_slide, read_slide_manifest, report_check
+from nephrospot.check import check_slide, read_slide_manifest
 from nephrospot.errors import InputError
 from nephrospot.files import write_json
+from nephrospot.judge import judge_cohort, report_check, write_check
 from nephrospot.settings import read_settings
 from nephrospot.visium import read_positions
 from test_settings import MINIMAL
@@ -51,10 +52,18 @@ def problems_of(row):
     return check_slide(row, REGISTRATION)["problems"]
 
 
+def check_cohort(rows, output):
+    """The check of a cohort, as the workflow's two rules do it; excluded rows come last."""
+    excluded = {r["slide"]: r["exclude"] for r in rows if r["exclude"]}
+    given = {r["slide"]: r for r in rows if not r["exclude"]}
+    verdicts = judge_cohort([check_slide(r, REGISTRATION) for r in given.values()], given, TISSUES)
+    write_check(verdicts, excluded, output)
+
+
 def cohort_problems(tmp_path, *rows):
     """The sentences with which a cohort is refused, and no text left behind."""
     with pytest.raises(InputError) as caught:
-        check_cohort([check_slide(r, REGISTRATION) for r in rows], rows, TISSUES, tmp_path / "check.txt")
+        check_cohort(rows, tmp_path / "check.txt")
     assert not (tmp_path / "check.txt").exists()
     return str(caught.value).splitlines()
 
@@ -192,7 +201,7 @@ def test_later_steps_stop_at_a_refused_slide(row, tmp_path):
 
 def test_a_good_cohort_leaves_a_text(row, tmp_path):
     rows = [row, {**row, "slide": "B2", "scores": ""}, {**row, "slide": "B3", "image": "gone", "exclude": "folded"}]
-    check_cohort([check_slide(r, REGISTRATION) for r in rows[:2]], rows, TISSUES, tmp_path / "check.txt")
+    check_cohort(rows, tmp_path / "check.txt")
     lines = (tmp_path / "check.txt").read_text(encoding="utf-8").splitlines()
     assert lines == [
         "B1: ok – 1200 × 1000 px, 2 µm per pixel, 180 spots on tissue, 30 scored",
@@ -206,13 +215,24 @@ def test_scores_off_the_tissue_are_noted(row, tmp_path):
     positions = make_positions(rows=18, columns=20, pitch_px=50, origin=(100, 80))
     positions.loc[:4, "in_tissue"] = 0
     positions.to_csv(tmp_path / "outs" / "spatial" / "tissue_positions.csv", index=False)
-    check_cohort([check_slide(row, REGISTRATION)], [row], TISSUES, tmp_path / "check.txt")
+    check_cohort([row], tmp_path / "check.txt")
     assert "note: slide B1: 5 scored spots" in (tmp_path / "check.txt").read_text(encoding="utf-8")
 
 
 def test_problems_of_all_slides_come_together(row, tmp_path):
     told = cohort_problems(tmp_path, {**row, "image": "nowhere.tiff"}, {**row, "slide": "B2", "mpp": 0.5})
     assert told[0].startswith("slide B1: nowhere.tiff") and told[1].startswith("slide B2")
+
+
+def test_verdicts_say_which_slide_can_not_be_used_without_raising(row):
+    rows = {"B1": row, "B2": {**row, "slide": "B2", "image": "no.tiff"}, "B3": {**row, "slide": "B3"}}
+    manifests = [check_slide(own, REGISTRATION) for own in rows.values()]
+    shared = (["reference: ok"], ["config: wrong."], {"B3": ["slide B3: 0 genes in common."]})
+    verdicts = judge_cohort(manifests, rows, TISSUES, shared)
+    assert verdicts["problems"] == ["config: wrong."] and list(verdicts["slides"]) == ["B2", "B3"]
+    assert verdicts["slides"]["B3"] == ["slide B3: 0 genes in common."]
+    assert verdicts["slides"]["B2"][0].startswith("slide B2: no.tiff")
+    assert "1 of 3 slides can be used." in verdicts["lines"] and verdicts["lines"][-1] == "reference: ok"
 
 
 def test_report_says_ok_or_refused(row):

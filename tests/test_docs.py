@@ -121,7 +121,7 @@ class TestFiles:
 
 class TestColumns:
     def test_correlations(self):
-        assert_named([*COLUMNS, *certainty.COLUMNS], "correlations.parquet")
+        assert_named([*COLUMNS, *certainty.COLUMNS, "left_out"], "correlations.parquet")
         assert_named(differences.COLUMNS, "differences.parquet")
         assert_named(readers.COLUMNS, "readers.tsv")
         assert_named(worst.COLUMNS, "worst.parquet")
@@ -205,6 +205,9 @@ class TestKeys:
         keys = dictionary_keys("predict.py", "_predict") | dictionary_keys("infer.py", "predict_slide")
         keys |= dictionary_keys("chunks.py", "sum_up") | dictionary_keys("official.py", "predict_official")
         assert_named((keys | set(COSTS)) - {"pieces"}, "predict.json")
+
+    def test_verdicts_json(self):
+        assert_named(dictionary_keys("judge.py", "judge_cohort") - {"n_scores", "notes"}, "verdicts.json")
 
     def test_deconvolution_json(self):
         keys = dictionary_keys("deconvolve.py", "deconvolve_slide") | dictionary_keys("rctd.py", "_rctd_facts")

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from snakemake.iocontainers import InputFiles, Wildcards
 
 import nephrospot
 from nephrospot import fingerprint
@@ -91,7 +92,15 @@ class TestJob:
         root.handlers, root.level = handlers, level
 
     def run(self, tmp_path, body):
-        snakemake = SimpleNamespace(log=[str(tmp_path / "logs/rule/s.log")], rule="rule", wildcards=["s"])
+        wildcards = Wildcards(fromdict={"run": "s"})
+        snakemake = SimpleNamespace(
+            log=[str(tmp_path / "logs/rule/s.log")],
+            rule="rule",
+            wildcards=wildcards,
+            input=InputFiles(),
+            output=[],
+            config={},
+        )
         with job(snakemake):
             body()
 

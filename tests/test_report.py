@@ -196,6 +196,23 @@ def test_time_is_printed_only_where_given(inputs, tmp_path, page):
     assert "2026-11-21 09:00" in (tmp_path / "r.html").read_text(encoding="utf-8") and "Made 2" not in page
 
 
+def test_nnls_alone_needs_no_check_with_itself(inputs, tmp_path):
+    """A cohort whose transcripts were deconvolved by NNLS only; the page once ended in a traceback."""
+    inputs["settings"] = inputs["settings"] | {"comparisons": [{"tissue": "PT", "reference": "nnls"}]}
+    write_report(tmp_path / "r.html", **inputs)
+    assert "simpler deconvolution" not in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
+def test_a_slide_that_could_not_be_used_is_on_the_first_screen(inputs, tmp_path):
+    inputs["correlations"] = inputs["correlations"].assign(left_out="K7")
+    write_report(tmp_path / "r.html", **inputs, refused={"K7": ["slide K7: it is <b>torn</b>."]})
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    banner = text_of(page[: page.index('id="answer"')])
+    assert "This page leaves out K7, and Table II is without K7: section 7 says why." in banner
+    refused = text_of(page[page.index('id="refused"') : page.index('id="made"')])
+    assert "K7 , refused: It is <b>torn</b>." in refused
+
+
 def test_page_survives_a_cohort_with_nothing_to_compare(inputs, tmp_path):
     inputs |= {"spots": {}, "scores": {}, "proportions": {}, "overlays": {}, "notes": {}, "predictions": {}}
     inputs["correlations"] = correlate([], COMPARISONS, list(inputs["settings"]["methods"]), moran=False)

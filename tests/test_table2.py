@@ -69,6 +69,16 @@ def test_published_numbers_equal_the_paper(published, root):
         assert (f"{own['PT']:.2f}", f"{own['CAP']:.2f}") == (pt, cap), f"{method} differs from the paper"
 
 
+def test_slides_that_could_not_be_used_stand_in_every_form_of_the_table(correlations, published, tmp_path):
+    whole = make_table2(correlations, METHODS, published)
+    assert set(whole["left_out"]) == {""} and "ouldn't be used" not in render_table2(whole) + render_latex(whole)
+    table = make_table2(correlations.assign(left_out="K_7"), METHODS, published)
+    write_table2(table, tmp_path / "t.tsv", tmp_path / "t.html")
+    assert set(pd.read_csv(tmp_path / "t.tsv", sep="\t")["left_out"]) == {"K_7"}
+    assert "without K_7, which couldn't be used</caption>" in render_table2(table)
+    assert r"Without K\_7, which couldn't be used." in render_latex(table)
+
+
 def test_ours_and_published_side_by_side(correlations, published):
     table = make_table2(correlations, METHODS, published)
     ours = table.set_index("label").loc["Omni-Seg (ours)"]

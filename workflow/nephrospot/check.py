@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from nephrospot.barcodes import read_count_barcodes
 from nephrospot.check_registration import check_registration
 from nephrospot.errors import InputError, Problems
-from nephrospot.files import read_json, whole
+from nephrospot.files import read_json
 from nephrospot.mpp import resolve_mpp
 from nephrospot.registration import slide_transform
-from nephrospot.scores import read_scores
 from nephrospot.slide import Slide, open_slide
 from nephrospot.visium import VisiumGrid, read_positions
 
@@ -23,7 +22,7 @@ PLAIN = ("slide", "image", "visium", "species")
 def check_slide(row: Mapping, registration: dict) -> dict:
     """Check the slide and the Visium folder of one row against one another.
 
-    The scores are left to `check_cohort`, so that editing them doesn't start the slide's masks again.
+    The scores are left to `nephrospot.judge`, so that editing them doesn't start the slide's masks again.
 
     Parameters
     ----------
@@ -79,8 +78,8 @@ def check_slide(row: Mapping, registration: dict) -> dict:
                     check_registration, slide, grid, transform, settled[0], registration, where, problems, notes
                 )
     return manifest | {
-        "problems": [_begin(where, sentence) for sentence in problems.sentences],
-        "notes": [_begin(where, sentence) for sentence in notes.sentences],
+        "problems": [begin(where, sentence) for sentence in problems.sentences],
+        "notes": [begin(where, sentence) for sentence in notes.sentences],
     }
 
 
@@ -98,104 +97,7 @@ def read_slide_manifest(path: str | Path) -> dict:
     return manifest
 
 
-def check_cohort(
-    manifests: list[dict],
-    rows: list[dict],
-    tissues: Iterable[str],
-    output: str | Path,
-    shared: tuple[list[str], list[str]] = ((), ()),
-) -> None:
-    """Bring every slide's problems together, check the scores, and write a text for people.
-
-    Parameters
-    ----------
-    manifests
-        Content of each slide's ``slide.json``.
-    rows
-        All rows of `nephrospot.sheet.read_sheet`, excluded ones included.
-    tissues
-        The tissues of the configuration.
-    output
-        Text file; written only where every slide can be used.
-    shared
-        Lines and problems from `nephrospot.prerequisites.check_prerequisites`.
-
-    Raises
-    ------
-    InputError
-        With every problem of the cohort.
-    """
-    problems = Problems()
-    known = {row["slide"]: row for row in rows}
-    checked = []
-    for manifest in manifests:
-        row, where = known[manifest["slide"]], f"slide {manifest['slide']}"
-        told, notes = Problems(), Problems()
-        n_scores = told.catch(check_scores, row, tissues, where, notes) if row["scores"] else None
-        mistakes = manifest["problems"] + [_begin(where, sentence) for sentence in told.sentences]
-        mistakes = list(dict.fromkeys(mistakes))
-        checked.append(
-            manifest | {"n_scores": n_scores, "problems": mistakes, "notes": manifest["notes"] + notes.sentences}
-        )
-        for sentence in mistakes:
-            problems.add(sentence)
-    lines, mistakes = shared
-    for sentence in mistakes:
-        problems.add(sentence)
-    problems.raise_if_any()
-    text = report_check(checked) + "".join(f"{line}\n" for line in lines)
-    text += "".join(f"{row['slide']}: left out – {row['exclude']}\n" for row in rows if row["exclude"])
-    with whole(output) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def report_check(manifests: list[dict]) -> str:
-    """Lines for people: one a slide (ok or refused, pixels, spots, scores), then its problems and notes."""
-    lines = []
-    for manifest in manifests:
-        facts = [f"{manifest['width_px']} × {manifest['height_px']} px"] if manifest["width_px"] else []
-        facts += [
-            f"{manifest['mpp']:.4g} µm per pixel" if manifest["mpp"] else "µm per pixel unknown",
-            f"{manifest['spots_in_tissue']} spots on tissue" if manifest["visium"] else "no Visium",
-            "no scores" if manifest.get("n_scores") is None else f"{manifest['n_scores']} scored",
-        ]
-        verdict = "refused" if manifest["problems"] else "ok"
-        lines.append(f"{manifest['slide']}: {verdict} – {', '.join(facts)}")
-        lines += [f"  problem: {sentence}" for sentence in manifest["problems"]]
-        lines += [f"  note: {sentence}" for sentence in manifest["notes"]]
-    refused = sum(bool(manifest["problems"]) for manifest in manifests)
-    lines.append(f"{len(manifests) - refused} of {len(manifests)} slides can be used.")
-    return "\n".join(lines) + "\n"
-
-
-def check_scores(row: Mapping, tissues: Iterable[str], where: str, notes: Problems) -> int:
-    """Check a row's scores against its spots; oddities go to ``notes``.
-
-    Returns
-    -------
-    int
-        Number of spots with a score.
-
-    Raises
-    ------
-    InputError
-        When the scores can't be read, or belong to another slide.
-    """
-    grid = read_positions(row["visium"])
-    scores = read_scores(row["scores"], tissues, set(grid.table["barcode"]), where)
-    scored = scores.loc[scores.drop(columns="barcode").notna().any(axis=1), "barcode"]
-    off = scored[~scored.isin(set(grid.in_tissue["barcode"]))].tolist()
-    if off and len(off) == len(scored):
-        raise InputError(
-            f"{where}: all {len(off)} scored spots lie off the tissue, so the scores are another slide's; "
-            "check columns visium and scores."
-        )
-    if off:
-        notes.add(f"{where}: {len(off)} scored spots such as {off[0]} lie off the tissue; their scores aren't used.")
-    return len(scored)
-
-
-def _begin(where: str, sentence: str) -> str:
+def begin(where: str, sentence: str) -> str:
     """The sentence with the slide in front, where it isn't there yet."""
     return sentence if sentence.startswith(where) else f"{where}: {sentence}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -120,7 +120,9 @@ def read_slide_scores(slide: str, given: dict[str, str], tissues: list[str]) -> 
     return read_scores(given["scores"], tissues, barcodes, f"slide {slide}")
 
 
-def gather_report(results: str | Path, settings: dict, sheet: pd.DataFrame) -> dict:
+def gather_report(
+    results: str | Path, settings: dict, sheet: pd.DataFrame, refused: Mapping[str, list[str]] | None = None
+) -> dict:
     """Everything that `nephrospot.report.page.write_report` wants, read from the results folder.
 
     Parameters
@@ -131,13 +133,15 @@ def gather_report(results: str | Path, settings: dict, sheet: pd.DataFrame) -> d
         The configuration, with the sweep's methods among ``methods``.
     sheet
         All rows, excluded ones included.
+    refused
+        {slide: why it can't be used}; of these nothing else is read.
 
     Returns
     -------
     The keyword arguments of ``write_report`` but ``output``.
     """
     results = Path(results)
-    included = sheet[sheet["exclude"] == ""].set_index("slide")
+    included = sheet[(sheet["exclude"] == "") & ~sheet["slide"].isin(refused or {})].set_index("slide")
     methods = settings["methods"]
     pairs = [(slide, method) for slide in included.index for method in methods]
 
@@ -162,6 +166,7 @@ def gather_report(results: str | Path, settings: dict, sheet: pd.DataFrame) -> d
     return {
         "settings": settings,
         "manifests": manifests,
+        "refused": refused or {},
         "sheet": sheet,
         "table2": _read_tsv(results / "table2.tsv"),
         "correlations": pd.read_parquet(results / "correlations.parquet"),

@@ -14,6 +14,10 @@ class InputError(ValueError):
     """
 
 
+class PassingError(InputError):
+    """The input isn't to blame but a full disk, another process, a missing program: the same step may pass later."""
+
+
 class Problems:
     """Collects sentences, so that a user mends everything in one go.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nephrospot.errors import InputError
+from nephrospot.errors import PassingError
 
 
 @contextlib.contextmanager
@@ -26,7 +26,7 @@ def whole(path: str | Path) -> Iterator[Path]:
 
     Raises
     ------
-    InputError
+    PassingError
         When the disk is full.
     """
     path = Path(path)
@@ -51,7 +51,7 @@ def telling_full_disk(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise InputError(
+            raise PassingError(
                 f"{path}: the disk is full; free some space and run again (finished steps are kept)."
             ) from error
         raise

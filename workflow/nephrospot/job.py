@@ -10,7 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from nephrospot.errors import InputError
+from nephrospot.errors import InputError, PassingError
+from nephrospot.refusals import find_refused, write_note
 
 MARK = "nephrospot can't go on: "
 
@@ -23,13 +24,22 @@ class _LogFile(logging.FileHandler):
 
 
 @contextlib.contextmanager
-def job(snakemake) -> Iterator[None]:
-    """Run a script's body: messages go to its log and to the terminal, an `InputError` ends it with exit code 1.
+def job(snakemake, can_leave_out: bool = False) -> Iterator[dict[str, list[str]]]:
+    """Run a script's body: messages go to its log and to the terminal, an `InputError` ends it.
+
+    In a step of one slide it ends with notes in the place of the outputs (`nephrospot.refusals`) and exit code 0, so
+    that the other slides' tables are made; everywhere else, and where the input isn't to blame, with exit code 1.
 
     Parameters
     ----------
     snakemake
         The object that Snakemake gives to a script.
+    can_leave_out
+        Whether the script does without slides that can't be used; where it doesn't, one is an `InputError`.
+
+    Yields
+    ------
+    {slide: why it can't be used}, of the slides among the inputs.
     """
     started = time.monotonic()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[logging.StreamHandler()], force=True)
@@ -39,11 +49,18 @@ def job(snakemake) -> Iterator[None]:
         path = Path(snakemake.log[0])
         path.parent.mkdir(parents=True, exist_ok=True)
         logging.getLogger().addHandler(_LogFile(path, mode="w", encoding="utf-8"))
-        yield
+        refused = find_refused(snakemake.input, _results(snakemake), snakemake.input.get("verdicts"))
+        if refused and not can_leave_out:
+            raise InputError("\n".join(sentence for sentences in refused.values() for sentence in sentences))
+        yield refused
     except InputError as error:
-        for sentence in str(error).splitlines():
+        sentences = str(error).splitlines()
+        for sentence in sentences:
             log.error("%s%s", MARK, sentence)
-        sys.exit(1)
+        if isinstance(error, PassingError) or not _is_of_one_slide(snakemake):
+            sys.exit(1)
+        write_note(snakemake.output, sentences)
+        sys.exit(0)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -54,6 +71,16 @@ def job(snakemake) -> Iterator[None]:
         sys.exit(1)
     wildcards = ", ".join(str(value) for value in snakemake.wildcards)
     log.info("%s %s: done in %.1f s", snakemake.rule, wildcards, time.monotonic() - started)
+
+
+def _results(snakemake) -> Path:
+    return Path(snakemake.config.get("results", "results"))
+
+
+def _is_of_one_slide(snakemake) -> bool:
+    """Whether all that the job writes lies in the folder of one slide's results."""
+    slide = snakemake.wildcards.get("slide")
+    return bool(slide) and all(Path(path).is_relative_to(_results(snakemake) / slide) for path in snakemake.output)
 
 
 def collect_sentences(logs: str | Path, since: float) -> list[str]:

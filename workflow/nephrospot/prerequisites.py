@@ -20,7 +20,7 @@ from nephrospot.table2 import read_published
 from nephrospot.visium import read_positions
 
 
-def check_prerequisites(manifests: list[dict], settings: Mapping) -> tuple[list[str], list[str]]:
+def check_prerequisites(manifests: list[dict], settings: Mapping) -> tuple[list[str], list[str], dict[str, list[str]]]:
     """Read everything that some later step reads, so that none of them fails after hours.
 
     Parameters
@@ -34,14 +34,15 @@ def check_prerequisites(manifests: list[dict], settings: Mapping) -> tuple[list[
     -------
     lines : list of str, for people
     problems : list of str, one sentence a mistake
+    of_slides : {slide: sentences}, on counts that don't go with the reference
     """
-    lines, problems = [], Problems()
+    lines, problems, of_slides = [], Problems(), {}
     problems.catch(read_published, settings["published"])
     _check_networks(settings, {manifest["species"] for manifest in manifests}, problems)
     with_spots = [manifest for manifest in manifests if manifest["visium"]]
     if settings["deconvolution"]["reference"] and with_spots:
-        lines += _check_references(settings, with_spots, problems)
-    return lines, problems.sentences
+        lines += _check_references(settings, with_spots, problems, of_slides)
+    return lines, problems.sentences, of_slides
 
 
 def _check_networks(settings: Mapping, species: set[str], problems: Problems) -> None:
@@ -80,7 +81,7 @@ def _check_window(segmentation: Mapping, method: Mapping, stride: int, where: st
         )
 
 
-def _check_references(settings: Mapping, with_spots: list[dict], problems: Problems) -> list[str]:
+def _check_references(settings: Mapping, with_spots: list[dict], problems: Problems, of_slides: dict) -> list[str]:
     deconvolution, lines = settings["deconvolution"], []
     paths = {"first": deconvolution["reference"], "second": deconvolution["second"]["reference"]}
     for name, fit in list_fits(settings).items():
@@ -95,20 +96,20 @@ def _check_references(settings: Mapping, with_spots: list[dict], problems: Probl
         which = "reference" if name == "first" else "second reference"
         for manifest in with_spots:
             where = f"slide {manifest['slide']}" + (", second reference" if name == "second" else "")
-            _check_counts(manifest, reference, fit, where, problems)
+            if sentences := _check_counts(manifest, reference, fit, where):
+                of_slides[manifest["slide"]] = of_slides.get(manifest["slide"], []) + sentences
         lines.append(f"{which}: ok – {reference.n_obs} cells of {len(types)} types, {reference.n_vars} genes")
         lines += [f"  note: {note}" for note in reference.uns["notes"]]
     return lines
 
 
-def _check_counts(manifest: dict, reference: ad.AnnData, fit: Mapping, where: str, problems: Problems) -> None:
+def _check_counts(manifest: dict, reference: ad.AnnData, fit: Mapping, where: str) -> list[str]:
     folder = manifest["visium"]
     if any(folder in sentence for sentence in manifest["problems"]):
-        return  # what is wrong with the folder is told already
+        return []  # what is wrong with the folder is told already
     in_tissue = read_positions(folder).in_tissue
     # Nothing but the limits is looked at here, and squidpy takes its time.
     in_tissue = in_tissue.assign(edge=find_edge(in_tissue) if fit["drop_edge"] else False)
     told = Problems()
     told.catch(prepare_spots, folder, in_tissue, reference, fit)
-    for sentence in told.sentences:
-        problems.add(f"{where}: {sentence}")
+    return [f"{where}: {sentence}" for sentence in told.sentences]

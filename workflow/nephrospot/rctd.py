@@ -18,7 +18,7 @@ import anndata as ad
 import pandas as pd
 
 from nephrospot.doublet import read_pairs, sum_up_classes
-from nephrospot.errors import InputError
+from nephrospot.errors import InputError, PassingError
 
 SIGMA_FLOOR = 0.21  # RCTD's search starts at 1 and can't get lower
 
@@ -100,14 +100,14 @@ def find_program() -> str:
 
     Raises
     ------
-    InputError
+    PassingError
         When it isn't installed.
     """
     # The program lies beside Python where an environment is used without being activated.
     places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     program = shutil.which("rctd", path=places)
     if program is None:
-        raise InputError("The program rctd is not installed; run pip install 'nephrospot[rctd]' and try again.")
+        raise PassingError("The program rctd is not installed; run pip install 'nephrospot[rctd]' and try again.")
     return program
 
 
@@ -120,8 +120,9 @@ def _summary(done: subprocess.CompletedProcess) -> dict:
     if done.returncode == 0 and summary.get("status") == "success":
         return summary
     said = summary.get("error") or done.stderr.strip() or f"exit status {done.returncode}"
-    killed = " It was killed: give the job more memory (4 to 8 GB)." if done.returncode in (-9, 137) else ""
-    raise InputError(f"rctd failed: {said.strip().splitlines()[-1]}{killed}")
+    if done.returncode in (-9, 137):
+        raise PassingError("rctd was killed: give the job more memory (4 to 8 GB).")
+    raise InputError(f"rctd failed: {said.strip().splitlines()[-1]}")
 
 
 def _rctd_facts(summary: dict, stderr: str, weights: pd.DataFrame, pairs: pd.DataFrame | None) -> dict:

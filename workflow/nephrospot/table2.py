@@ -92,7 +92,7 @@ def make_table2(
         published_r_x100, published_reason``. Values × 100 with two decimals; a reason says why its value is absent.
         ``standing``: "best", "tie" (not separable from the best on these slides), "below" or "". ``animals``: what
         the slides' own correlations say of the best against this method, where it is another thing: "not shown"
-        for one that is below, "differs" for a tie.
+        for one that is below, "differs" for a tie. ``left_out``: slides that couldn't be used.
 
     Raises
     ------
@@ -123,7 +123,12 @@ def make_table2(
                 cell |= _published(published, name, tissue, reference)
                 row |= {f"{tissue} {reference}: {key}": value for key, value in cell.items()}
             rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).assign(left_out=tell_left_out(correlations))
+
+
+def tell_left_out(table: pd.DataFrame) -> str:
+    """The slides that the correlations, or a Table II of them, had to do without; "" where there are none."""
+    return next(iter(table.get("left_out", ())), "")
 
 
 def _ours(pooled, method, tissue, reference) -> dict:
@@ -191,12 +196,14 @@ def render_table2(table: pd.DataFrame, title: str = "Table II") -> str:
             cells = "".join(render_cells(row, pair, notes) for pair in pairs)
             body.append(f"<tr><td>{escape(str(row['label']))}</td>{cells}</tr>")
         body.append("</tbody>")
+    left_out = tell_left_out(table)
+    without = f"; without {escape(left_out)}, which couldn't be used" if left_out else ""
     top = "".join(f'<th colspan="3">{escape(name_comparison(pair))}</th>' for pair in pairs)
     low = "<th>ours</th><th>n</th><th>published</th>" * len(pairs)
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f"<style>{STYLE}</style></head><body><table><caption>{escape(title)}: Pearson's r × 100 over the spots of all "
-        f'slides, with its 95 % interval</caption><thead><tr><th rowspan="2">Method</th>{top}</tr>'
+        f'slides, with its 95 % interval{without}</caption><thead><tr><th rowspan="2">Method</th>{top}</tr>'
         f"<tr>{low}</tr></thead>{''.join(body)}</table>{notes.render()}{_key(table, pairs)}</body></html>\n"
     )
 

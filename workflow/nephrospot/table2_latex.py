@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from nephrospot.table2 import BLOCK_WORDS, BOLD_WORDS, DAGGER_WORDS, name_comparison
+from nephrospot.table2 import BLOCK_WORDS, BOLD_WORDS, DAGGER_WORDS, name_comparison, tell_left_out
 
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -44,6 +44,8 @@ def render_latex(table: pd.DataFrame, title: str = "Table II") -> str:
         lines.append(f"\\par\\footnotesize {escape_latex(BOLD_WORDS)}")
     if any((table[f"{pair}: animals"] != "").any() for pair in pairs):
         lines.append(f"\\par\\footnotesize \\textsuperscript{{\\textdagger}} {escape_latex(DAGGER_WORDS)}")
+    if left_out := tell_left_out(table):
+        lines.append(f"\\par\\footnotesize Without {escape_latex(left_out)}, which couldn't be used.")
     for reason, letter in notes.items():
         lines.append(f"\\par\\footnotesize \\textsuperscript{{{letter}}} {escape_latex(reason)}")
     return "\n".join([*lines, "\\end{table}", ""])

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from nephrospot.errors import InputError
+from nephrospot.errors import PassingError
 from nephrospot.files import remove, telling_full_disk
 
 JOURNAL = "journal.jsonl"
@@ -69,7 +69,7 @@ def resumable(output: str | Path, key: str) -> Iterator[Unfinished]:
 
     Raises
     ------
-    InputError
+    PassingError
         When another process is at work on the same output, or the disk is full.
     """
     output = Path(output)
@@ -88,7 +88,7 @@ def _lock(journal: IO[str], output: Path) -> None:
     try:
         fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise InputError(
+        raise PassingError(
             f"{output}: another process is at work on it; wait for that one, or end it, and run again."
         ) from error
     except OSError:

@@ -28,8 +28,9 @@ from nephrospot.report.tables import (
     list_refused_tissues,
     list_slides,
 )
+from nephrospot.report.wording import join_words
 from nephrospot.report.worst import crop_path, list_worst
-from nephrospot.table2 import format_tsv
+from nephrospot.table2 import format_tsv, tell_left_out
 from nephrospot.table2_latex import render_latex
 
 MAX_BYTES = 9_500_000
@@ -63,6 +64,7 @@ def write_report(
     diameters: Sequence[pd.DataFrame] = (),
     evaluation: pd.DataFrame | None = None,
     objects: Mapping[tuple[str, str], pd.DataFrame] | None = None,
+    refused: Mapping[str, list[str]] | None = None,
     made_at: str | None = None,
 ) -> None:
     """Write ``report.html``; the same inputs give the same bytes.
@@ -74,7 +76,7 @@ def write_report(
     settings
         From `nephrospot.settings.read_settings`.
     manifests
-        {slide: content of slide.json}, in the order wanted, without excluded slides.
+        {slide: content of slide.json}, in the order wanted, without slides that are excluded or refused.
     sheet
         From `nephrospot.sheet.read_sheet`, excluded rows included.
     table2, correlations
@@ -109,6 +111,8 @@ def write_report(
         Content of evaluation.tsv; None where no method is the truth.
     objects
         {(slide, method): objects.parquet}.
+    refused
+        {slide: why it couldn't be used}.
     made_at
         Time to print, as text; left out where None, so that the bytes depend on the inputs alone.
     """
@@ -132,7 +136,9 @@ def write_report(
         "n_slides": len(manifests),
         "slides": list_slides(manifests, proportions, spot_um),
         "check_notes": list_notes({slide: facts.get("notes") or [] for slide, facts in manifests.items()}),
-        "refused_slides": list_notes({slide: facts.get("problems") or [] for slide, facts in manifests.items()}),
+        "refused_slides": list_notes(refused or {}),
+        "refused": join_words(list(refused or {})),
+        "not_in_table2": tell_left_out(correlations),
         "excluded": [
             (row["slide"], row["exclude"])
             for _, row in sheet.fillna({"exclude": ""}).iterrows()
