@@ -34,8 +34,7 @@ rule correlate_spots:
 rule measure_sensitivity:
     """r with RCTD's share of mRNA beside r with the other shares that the same counts allow."""
     input:
-        # No table from a cohort that wasn't checked as a whole.
-        checked="<results>/check.txt",
+        verdicts="<results>/verdicts.json",
         spots=expand("<results>/{slide}/{method}/spots.parquet", slide=DECONVOLVED, method=METHODS),
         proportions=expand("<results>/{slide}/proportions.parquet", slide=DECONVOLVED),
         facts=expand("<results>/{slide}/deconvolution.json", slide=DECONVOLVED),
@@ -47,7 +46,9 @@ rule measure_sensitivity:
     conda:
         "../envs/nephrospot.yaml"
     params:
+        results=lambda wildcards, output: str(Path(output.table).parent),
         slides=DECONVOLVED,
+        second=bool(AGAIN),
         methods=list(METHODS),
         tissues=TRANSCRIBED,
         cell_types=FITS["first"]["tissues"],

@@ -36,6 +36,7 @@ rule hand_over:
 rule write_multiqc:
     """Slides and methods as custom content of MultiQC, which finds such files by the end of their names."""
     input:
+        verdicts="<results>/verdicts.json",
         manifests=expand("<results>/{slide}/slide.json", slide=SLIDES),
         deconvolutions=expand("<results>/{slide}/deconvolution.json", slide=DECONVOLVED),
         correlations="<results>/correlations.parquet",
@@ -47,6 +48,8 @@ rule write_multiqc:
     conda:
         "../envs/nephrospot.yaml"
     params:
+        results=lambda wildcards, output: str(Path(output.slides).parent),
+        slides=SLIDES,
         deconvolved=DECONVOLVED,
         labels={name: method["label"] for name, method in METHODS.items()},
         code=code("write_multiqc"),
