@@ -4,6 +4,7 @@
 # make bench  segmentation beside other tools (makes an environment of its own for them)
 # make coverage  what our intervals hold, by simulation; make controls  controls on the results of make run
 # make recovery  known cell types given back by RCTD and NNLS, on the public material
+# make plan   what planning cohorts of up to 5,000 slides costs; make scale  their tables and report
 # Each makes its own environment in .venv first; the tests add the optional KPIs networks to it (67 MB).
 # PYTHON, VENV, CORES and ARGS can be set: make run CORES=8.
 
@@ -57,7 +58,15 @@ bench: $(VENV)/ready $(BENCH_VENV)/ready
 
 # How often our intervals of r hold the truth, by simulation (half an hour on two cores).
 coverage: $(VENV)/ready
-	python tests/benchmarks/coverage.py $(ARGS)
+	python tests/benchmarks/intervals.py $(ARGS)
+
+# The plan of 1 to 5,000 slides: seconds, memory, jobs, files (docs/scale.md).
+plan: $(VENV)/ready
+	python tests/benchmarks/plan.py $(ARGS)
+
+# Correlations, Table II and report of 10 to 1,000 slides from simulated outputs: seconds and memory (docs/scale.md).
+scale: $(VENV)/ready
+	python tests/benchmarks/cohort.py $(ARGS)
 
 # Controls on the results of make run: what must come out is known (a few minutes).
 controls: $(VENV)/ready
@@ -87,4 +96,4 @@ $(VENV)/kpis: $(VENV)/ready envs/kpis.txt
 	$(VENV)/bin/python -m pip install --quiet --constraint envs/constraints.txt --constraint envs/kpis.txt --editable '.[rctd,slurm,test,kpis]'
 	touch $@
 
-.PHONY: run eight test test-real test-slurm check lint weights bench coverage controls recovery
+.PHONY: run eight test test-real test-slurm check lint weights bench coverage controls recovery plan scale

@@ -41,5 +41,5 @@ include: "rules/train_tables.smk"
 rule all:
     default_target: True
     input:
-        slide_finals(),
-        cohort_finals(),
+        slide_finals,
+        cohort_finals,

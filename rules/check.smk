@@ -38,9 +38,9 @@ rule check_slide:
 rule judge_cohort:
     """The whole cohort, and what its slides share; what is wrong is written down, for the tables to leave it out."""
     input:
-        manifests=expand("<results>/{slide}/slide.json", slide=SLIDES),
-        scores=[included.at[slide, "scores"] for slide in WITH_SCORES],
-        visium=[included.at[slide, "visium"] for slide in DECONVOLVED],
+        manifests=every("<results>/{slide}/slide.json", slide=SLIDES),
+        scores=each("scores", WITH_SCORES),
+        visium=each("visium", DECONVOLVED),
         weights=sorted(weights_of(*NETWORKS)),
         reference=settings["deconvolution"]["reference"] if DECONVOLVED else [],
         second=settings["deconvolution"]["second"]["reference"] if AGAIN else [],

@@ -59,7 +59,7 @@ included = sheet[sheet["exclude"] == ""].set_index("slide", drop=False)
 SLIDES = list(included.index)
 WITH_SPOTS = list(included.index[included["visium"] != ""])
 WITH_SCORES = list(included.index[included["scores"] != ""])
-SCORED = [slide for slide in WITH_SCORES if slide in WITH_SPOTS]
+SCORED = list(included.index[(included["scores"] != "") & (included["visium"] != "")])
 COUNTED = [slide for slide in settings["reads"]["slides"] if slide in SLIDES]
 DECONVOLVED = WITH_SPOTS if settings["deconvolution"]["reference"] else []
 FITS = list_fits(settings)
@@ -94,9 +94,26 @@ def any_of(names):
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
-def code(script):
-    """Version of the code behind a script: a rule reruns when it changes."""
-    return code_version(Path(workflow.basedir) / "scripts" / f"{script}.py")
+# Every job of a cluster reads all of the rules: what takes long is a function, called only for jobs that are planned.
+def code(script, *folders):
+    """Version of the code behind a script and of folders of the library: a rule reruns when it changes."""
+    paths = [Path(workflow.basedir) / "scripts" / f"{script}.py", *(LIBRARY / folder for folder in folders)]
+
+    def version(wildcards):
+        return "".join(code_version(path) if path.suffix else files_version(path) for path in paths)
+
+    # The main process plans every rule, and a value is looked up faster than a function is called for each job.
+    return version(None) if workflow.is_main_process else version
+
+
+def every(pattern, **values):
+    """Input function: `expand`, over slides."""
+    return lambda wildcards: expand(pattern, **values)
+
+
+def each(name, slides):
+    """Input function: these slides' values in one column of the sheet."""
+    return lambda wildcards: [included.at[slide, name] for slide in slides]
 
 
 def column(name):
@@ -129,7 +146,13 @@ def fastqs(wildcards):
 def proportions_if_any(wildcards):
     """Input function: a slide's cell types, or no input where nothing is deconvolved."""
     slide = wildcards.slide
-    return f"{settings['results']}/{slide}/proportions.parquet" if slide in DECONVOLVED else []
+    return f"{settings['results']}/{slide}/proportions.parquet" if deconvolved_if_any(wildcards) else []
+
+
+def deconvolved_if_any(wildcards):
+    """Params function: a list of the slide, or of none where nothing is deconvolved."""
+    asked = settings["deconvolution"]["reference"] and included.at[wildcards.slide, "visium"]
+    return [wildcards.slide] if asked else []
 
 
 def sheet_row(*columns):
@@ -199,8 +222,8 @@ def drop_in(wildcards):
     return str(Path(path.split("{tissue}")[0] + "_").parent) if "{tissue}" in path else path
 
 
-def slide_finals():
-    """What every slide ends with."""
+def slide_finals(wildcards=None):
+    """Input function: what every slide ends with."""
     finals = expand("<results>/{slide}/slide.json", slide=SLIDES)
     finals += expand("<results>/{slide}/{method}/masks.ome.zarr", slide=SLIDES, method=METHODS)
     finals += expand(
@@ -216,8 +239,8 @@ def slide_finals():
     return finals
 
 
-def cohort_finals():
-    """What the cohort ends with."""
+def cohort_finals(wildcards=None):
+    """Input function: what the cohort ends with."""
     names = ["check.txt", "correlations.parquet", "table2.tsv", "table2.html", "report.html"]
     names += ["evaluation.parquet", "evaluation.tsv"] if EVALUATED else []
     names += ["readers.tsv"] if SCORED else []

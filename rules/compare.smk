@@ -6,10 +6,10 @@ rule correlate_spots:
     input:
         # No table from a cohort that wasn't checked as a whole. It needn't have passed: what can't be used is left out.
         verdicts="<results>/verdicts.json",
-        slides=expand("<results>/{slide}/slide.json", slide=WITH_SPOTS),
-        spots=expand("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=METHODS),
-        proportions=expand("<results>/{slide}/proportions.parquet", slide=DECONVOLVED),
-        scores=[included.at[slide, "scores"] for slide in SCORED],
+        slides=every("<results>/{slide}/slide.json", slide=WITH_SPOTS),
+        spots=every("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=METHODS),
+        proportions=every("<results>/{slide}/proportions.parquet", slide=DECONVOLVED),
+        scores=each("scores", SCORED),
     output:
         table="<results>/correlations.parquet",
         differences="<results>/differences.parquet",
@@ -35,10 +35,10 @@ rule measure_sensitivity:
     """r with RCTD's share of mRNA beside r with the other shares that the same counts allow."""
     input:
         verdicts="<results>/verdicts.json",
-        spots=expand("<results>/{slide}/{method}/spots.parquet", slide=DECONVOLVED, method=METHODS),
-        proportions=expand("<results>/{slide}/proportions.parquet", slide=DECONVOLVED),
-        facts=expand("<results>/{slide}/deconvolution.json", slide=DECONVOLVED),
-        second=expand("<results>/{slide}/second_proportions.parquet", slide=AGAIN),
+        spots=every("<results>/{slide}/{method}/spots.parquet", slide=DECONVOLVED, method=METHODS),
+        proportions=every("<results>/{slide}/proportions.parquet", slide=DECONVOLVED),
+        facts=every("<results>/{slide}/deconvolution.json", slide=DECONVOLVED),
+        second=every("<results>/{slide}/second_proportions.parquet", slide=AGAIN),
     output:
         table="<results>/sensitivity.tsv",
     log:
@@ -62,8 +62,8 @@ rule measure_readers:
     """How far readers agree with each other and with themselves: the ceiling of every r against them."""
     input:
         verdicts="<results>/verdicts.json",
-        manifests=expand("<results>/{slide}/slide.json", slide=SCORED),
-        scores=[included.at[slide, "scores"] for slide in SCORED],
+        manifests=every("<results>/{slide}/slide.json", slide=SCORED),
+        scores=each("scores", SCORED),
     output:
         table="<results>/readers.tsv",
     log:
@@ -102,7 +102,7 @@ rule try_spots:
         results=lambda wildcards, output: str(Path(output.shifts).parent.parent),
         given=sheet_row("visium", "scores"),
         # Not the whole cohort's: another slide changes nothing here.
-        deconvolved=lambda wildcards: [wildcards.slide] if wildcards.slide in DECONVOLVED else [],
+        deconvolved=deconvolved_if_any,
         methods=LOOKED_AT,
         comparisons=settings["comparisons"],
         tissues=list(settings["tissues"]),

@@ -27,7 +27,7 @@ rule evaluate_masks:
 rule write_evaluation:
     """All slides in one table, and one row a method and tissue."""
     input:
-        tables=expand("<results>/{slide}/{method}/evaluation.parquet", slide=SLIDES, method=EVALUATED),
+        tables=every("<results>/{slide}/{method}/evaluation.parquet", slide=SLIDES, method=EVALUATED),
     output:
         long="<results>/evaluation.parquet",
         pooled="<results>/evaluation.tsv",
@@ -45,7 +45,7 @@ rule write_evaluation:
 rule choose_postprocessing:
     """The smallest size of an object that would have been best on the validation slides."""
     input:
-        masks=expand(
+        masks=every(
             "<results>/{slide}/{method}/masks.ome.zarr",
             slide=settings["evaluation"]["validation"],
             method=[*EVALUATED, *([TRUTH] if TRUTH else [])],

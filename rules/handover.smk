@@ -37,8 +37,8 @@ rule write_multiqc:
     """Slides and methods as custom content of MultiQC, which finds such files by the end of their names."""
     input:
         verdicts="<results>/verdicts.json",
-        manifests=expand("<results>/{slide}/slide.json", slide=SLIDES),
-        deconvolutions=expand("<results>/{slide}/deconvolution.json", slide=DECONVOLVED),
+        manifests=every("<results>/{slide}/slide.json", slide=SLIDES),
+        deconvolutions=every("<results>/{slide}/deconvolution.json", slide=DECONVOLVED),
         correlations="<results>/correlations.parquet",
     output:
         slides="<results>/nephrospot_slides_mqc.json",
@@ -60,5 +60,5 @@ rule write_multiqc:
 rule handover:
     """Both files of every slide with Visium, and MultiQC's."""
     input:
-        expand("<results>/{slide}/spots.h5ad", slide=WITH_SPOTS),
+        every("<results>/{slide}/spots.h5ad", slide=WITH_SPOTS),
         rules.write_multiqc.output,

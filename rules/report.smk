@@ -35,12 +35,12 @@ rule draw_worst:
     """The spots where a method and its reference are farthest apart, for every method and comparison."""
     input:
         verdicts="<results>/verdicts.json",
-        images=[included.at[slide, "image"] for slide in WITH_SPOTS],
-        manifests=expand("<results>/{slide}/slide.json", slide=WITH_SPOTS),
-        masks=expand("<results>/{slide}/{method}/masks.ome.zarr", slide=WITH_SPOTS, method=LOOKED_AT),
-        spots=expand("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=LOOKED_AT),
-        proportions=expand("<results>/{slide}/proportions.parquet", slide=DECONVOLVED),
-        scores=[included.at[slide, "scores"] for slide in SCORED],
+        images=each("image", WITH_SPOTS),
+        manifests=every("<results>/{slide}/slide.json", slide=WITH_SPOTS),
+        masks=every("<results>/{slide}/{method}/masks.ome.zarr", slide=WITH_SPOTS, method=LOOKED_AT),
+        spots=every("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=LOOKED_AT),
+        proportions=every("<results>/{slide}/proportions.parquet", slide=DECONVOLVED),
+        scores=each("scores", SCORED),
     output:
         table="<results>/worst.parquet",
         crops=directory("<results>/worst"),
@@ -69,25 +69,25 @@ rule write_report:
         correlations="<results>/correlations.parquet",
         differences="<results>/differences.parquet",
         verdicts="<results>/verdicts.json",
-        manifests=expand("<results>/{slide}/slide.json", slide=SLIDES),
-        trials=expand(
+        manifests=every("<results>/{slide}/slide.json", slide=SLIDES),
+        trials=every(
             "<results>/{slide}/{file}", slide=WITH_SPOTS, file=["shifts.parquet", "shifts.json", "diameters.parquet"]
         ),
-        spots=expand("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=METHODS),
-        proportions=expand(
+        spots=every("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=METHODS),
+        proportions=every(
             "<results>/{slide}/{file}", slide=DECONVOLVED, file=["proportions.parquet", "deconvolution.json"]
         ),
-        scores=[included.at[slide, "scores"] for slide in WITH_SCORES],
-        overlays=expand(
+        scores=each("scores", WITH_SCORES),
+        overlays=every(
             "<results>/{slide}/{method}/{file}.jpg", slide=SLIDES, method=DETAILED, file=["overview", "regions"]
         ),
-        objects=expand("<results>/{slide}/{method}/objects.parquet", slide=SLIDES, method=DETAILED),
+        objects=every("<results>/{slide}/{method}/objects.parquet", slide=SLIDES, method=DETAILED),
         worst="<results>/worst.parquet" if WITH_SPOTS else [],
         evaluation="<results>/evaluation.tsv" if EVALUATED else [],
         readers="<results>/readers.tsv" if SCORED else [],
         sensitivity="<results>/sensitivity.tsv" if DECONVOLVED and TRANSCRIBED else [],
-        second=expand("<results>/{slide}/second_deconvolution.json", slide=AGAIN),
-        predictions=expand("<results>/{slide}/{method}/predict.json", slide=SLIDES, method=NETWORKS),
+        second=every("<results>/{slide}/second_deconvolution.json", slide=AGAIN),
+        predictions=every("<results>/{slide}/{method}/predict.json", slide=SLIDES, method=NETWORKS),
         weights=sorted(weights_of(*NETWORKS)),
     output:
         page=report("<results>/report.html", caption="../workflow/report/report.rst", category="Report"),
@@ -98,6 +98,6 @@ rule write_report:
     params:
         settings=settings | {"methods": METHODS},
         sheet=sheet.to_dict("records"),
-        code=code("write_report") + files_version(LIBRARY / "nephrospot/report/templates"),
+        code=code("write_report", "nephrospot/report/templates"),
     script:
         "../scripts/write_report.py"

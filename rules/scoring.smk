@@ -6,10 +6,10 @@ SCORING = settings["scoring"]
 rule scoring_sheet:
     """Shuffled pictures of spots, some twice, with a sheet to fill in; key.csv isn't for the reader."""
     input:
-        manifests=expand("<results>/{slide}/slide.json", slide=WITH_SPOTS),
-        spots=expand("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=list(METHODS)[0]),
-        images=[included.at[slide, "image"] for slide in WITH_SPOTS],
-        scores=[included.at[slide, "scores"] for slide in SCORED],
+        manifests=every("<results>/{slide}/slide.json", slide=WITH_SPOTS),
+        spots=every("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=list(METHODS)[0]),
+        images=each("image", WITH_SPOTS),
+        scores=each("scores", SCORED),
     output:
         sheet="<results>/scoring/sheet.csv",
         key="<results>/scoring/key.csv",

@@ -60,10 +60,10 @@ scattergather:
 
 
 AHEAD_INPUT = {
-    "images": [included.at[slide, "image"] for slide in SLIDES],
-    "manifests": expand("<results>/{slide}/slide.json", slide=SLIDES),
-    "tiles": expand("<results>/{slide}/tiles.parquet", slide=SLIDES),
-    "tissues": expand("<results>/{slide}/tissue.png", slide=SLIDES),
+    "images": each("image", SLIDES),
+    "manifests": every("<results>/{slide}/slide.json", slide=SLIDES),
+    "tiles": every("<results>/{slide}/tiles.parquet", slide=SLIDES),
+    "tissues": every("<results>/{slide}/tissue.png", slide=SLIDES),
     "weights": weights_of(*NETWORKS),
 }
 AHEAD_PARAMS = {

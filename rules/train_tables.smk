@@ -62,10 +62,10 @@ rule draw_parameters:
 use rule correlate_spots as correlate_ablation with:
     input:
         verdicts="<results>/verdicts.json",
-        slides=expand("<results>/{slide}/slide.json", slide=WITH_SPOTS),
-        spots=expand("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=ABLATION),
-        proportions=expand("<results>/{slide}/proportions.parquet", slide=DECONVOLVED),
-        scores=[included.at[slide, "scores"] for slide in SCORED],
+        slides=every("<results>/{slide}/slide.json", slide=WITH_SPOTS),
+        spots=every("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=ABLATION),
+        proportions=every("<results>/{slide}/proportions.parquet", slide=DECONVOLVED),
+        scores=each("scores", SCORED),
     output:
         table="<results>/ablation.parquet",
         differences="<results>/ablation_differences.parquet",
@@ -161,7 +161,7 @@ rule write_training_page:
         data=DATA,
         simulated=SIMULATED,
         by=TRAINING["split"]["by"],
-        code=code("write_training_page") + files_version(LIBRARY / "nephrospot/report/templates"),
+        code=code("write_training_page", "nephrospot/report/templates"),
     script:
         "../scripts/write_training_page.py"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
@@ -57,7 +58,7 @@ def _parsed(path: Path) -> ast.Module:
 @functools.cache
 def _imports(path: Path) -> list[Path]:
     names: set[str] = set()
-    for node in ast.walk(_parsed(path)):
+    for node in _statements(_parsed(path)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
@@ -69,3 +70,11 @@ def _imports(path: Path) -> list[Path]:
             target = PACKAGE.joinpath(*parts[1:])
             files += [file for file in (target.with_suffix(".py"), target / "__init__.py") if file.is_file()]
     return files
+
+
+def _statements(node: ast.AST) -> Iterator[ast.stmt]:
+    """All statements at any depth; looking into expressions, where no import can be, would take most of the time."""
+    for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for inner in getattr(node, part, ()) or ():
+            yield inner
+            yield from _statements(inner)

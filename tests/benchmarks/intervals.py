@@ -1,6 +1,6 @@
 """Do our intervals hold the truth as often as they say: the design's simulation, repeated with our own code.
 
-    python tests/benchmarks/coverage.py --cohorts 200
+    python tests/benchmarks/intervals.py --cohorts 200
 
 Four sections of 676 spots on Visium's lattice, exponential covariance of scale φ with 10 % of nugget; a reference and
 two methods whose true r are known, smooth (as tubules) or clipped so that 10 % of the spots are above 0 (as glomeruli).
