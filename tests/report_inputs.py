@@ -12,6 +12,7 @@ from PIL import Image
 from nephrospot.certainty import add_certainty
 from nephrospot.correlate import correlate, join_spots
 from nephrospot.differences import compare_methods
+from nephrospot.pairs import gather_pairs
 from nephrospot.settings import read_settings
 from nephrospot.table2 import make_table2
 
@@ -95,10 +96,11 @@ def make_inputs(root, tmp_path):
         join_spots(slide, method, table, COMPARISONS, scores[slide], proportions[slide])
         for (slide, method), table in spots.items()
     ]
-    pairs = pd.concat(joined).assign(x_um=lambda table: table["x_px"] / 2, y_um=lambda table: table["y_px"] / 2)
-    correlations = correlate(joined, COMPARISONS, list(settings["methods"]), moran=False)
-    correlations = add_certainty(correlations, pairs, seed=1, replicates=200)
-    differences = compare_methods(pairs, COMPARISONS, list(settings["methods"]), seed=1, replicates=200)
+    joined = [table.assign(x_um=table["x_px"] / 2, y_um=table["y_px"] / 2) for table in joined]
+    cohort = gather_pairs(joined, COMPARISONS, list(settings["methods"]))
+    correlations = correlate(cohort, list(settings["methods"]), moran=False)
+    correlations = add_certainty(correlations, cohort, seed=1, replicates=200)
+    differences = compare_methods(cohort, list(settings["methods"]), seed=1, replicates=200)
     sheet = pd.DataFrame({"slide": ["K1", NASTY, "K9"], "exclude": ["", "", "folded <i>tissue</i>"]})
     overlays = {}
     for index, key in enumerate(spots):

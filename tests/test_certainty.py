@@ -5,7 +5,10 @@ import pytest
 
 from nephrospot.certainty import COLUMNS, add_certainty, measure_certainty, stack_common, stack_methods
 from nephrospot.correlate import correlate as plain_correlate
+from nephrospot.pairs import gather_pairs
 from spots_by_hand import hexagons, make_pairs, smooth_maps
+
+PT = [{"tissue": "PT", "reference": "rctd"}]
 
 
 def sections(seed, scale_um=150, slides=2, side=20, noise=(0.7, 1.0), share=None):
@@ -21,9 +24,15 @@ def sections(seed, scale_um=150, slides=2, side=20, noise=(0.7, 1.0), share=None
     return maps
 
 
+def gather(maps, methods=("a", "b")):
+    """The one comparison of `make_pairs`."""
+    (pairs,) = gather_pairs([make_pairs(maps)], PT, methods)
+    return pairs
+
+
 @pytest.fixture(scope="module")
 def table():
-    (stack,) = stack_methods(make_pairs(sections(3)), ["a", "b"])
+    (stack,) = stack_methods(gather(sections(3)), ["a", "b"])
     return measure_certainty(stack, seed=1, replicates=400)
 
 
@@ -54,7 +63,7 @@ def test_a_slide_says_less_than_all_slides(table):
 
 
 def test_small_sections_have_too_few_blocks():
-    (stack,) = stack_methods(make_pairs(sections(1, side=9)), ["a", "b"])
+    (stack,) = stack_methods(gather(sections(1, side=9)), ["a", "b"])
     table = measure_certainty(stack, seed=1, replicates=50)
     assert table["interval"].str.contains("too few blocks: ").all() and (table["n_blocks"] < 8).all()
 
@@ -63,7 +72,7 @@ def test_a_constant_prediction_has_no_interval():
     maps = sections(2)
     for _, predicted, _ in maps.values():
         predicted["a"] = np.zeros(len(predicted["a"]))
-    (stack,) = stack_methods(make_pairs(maps), ["a", "b"])
+    (stack,) = stack_methods(gather(maps), ["a", "b"])
     table = measure_certainty(stack, seed=1, replicates=50).set_index("method")
     assert table.loc["a", ["lo", "hi"]].isna().all(axis=None) and (table.loc["a", "interval"] == "").all()
     assert table.loc["b", ["lo", "hi"]].notna().all(axis=None)
@@ -72,7 +81,7 @@ def test_a_constant_prediction_has_no_interval():
 def test_methods_with_other_spots_stand_apart():
     maps = sections(2)
     maps["K0"][1]["b"][:30] = np.nan
-    pairs = make_pairs(maps)
+    pairs = gather(maps, ["a", "b", "absent"])
     stacks = stack_methods(pairs, ["a", "b", "absent"])
     assert [stack.methods for stack in stacks] == [["a"], ["b"]] and [len(stack) for stack in stacks] == [800, 770]
     common = stack_common(pairs, ["a", "b", "absent"])
@@ -86,7 +95,7 @@ def test_intervals_hold_the_truth(scale_um, share):
     truth = np.mean([correlate(sections(10_000 + seed, scale_um, 1, 30, (0.7, 1.0), share)) for seed in range(30)])
     hits = 0
     for seed in range(60):
-        (stack,) = stack_methods(make_pairs(sections(seed, scale_um, 2, 18, (0.7, 1.0), share)), ["a"])
+        (stack,) = stack_methods(gather(sections(seed, scale_um, 2, 18, (0.7, 1.0), share)), ["a"])
         row = measure_certainty(stack, seed, replicates=300).iloc[0]
         hits += row["lo"] <= truth <= row["hi"]
     assert hits >= 51, "85 %: what 95 % falls below once in a thousand times"
@@ -98,14 +107,15 @@ def correlate(maps):
 
 
 def test_the_long_table_gets_its_columns():
-    pairs = make_pairs(sections(3, side=14))
-    plain = plain_correlate([pairs], [{"tissue": "PT", "reference": "rctd"}], ["a", "b", "gone"], moran=False)
-    table = add_certainty(plain, pairs, seed=1, replicates=200)
+    pairs, methods = make_pairs(sections(3, side=14)), ["a", "b", "gone"]
+    cohort = gather_pairs([pairs], PT, methods)
+    plain = plain_correlate(cohort, methods, moran=False)
+    table = add_certainty(plain, cohort, seed=1, replicates=200)
     assert list(table.columns) == [*plain.columns, *COLUMNS[2:]] and len(table) == len(plain)
     known, unknown = table[table["r"].notna()], table[table["r"].isna()]
     assert (known["lo"] < known["r"]).all() and (known["r"] < known["hi"]).all() and len(known) == 8
     assert unknown[["lo", "hi", "n_eff"]].isna().all(axis=None) and (unknown["interval"] == "").all()
-    shuffled = pairs.sample(frac=1, random_state=1)
+    shuffled = gather_pairs([pairs.sample(frac=1, random_state=1)], PT, methods)
     assert add_certainty(plain, shuffled, seed=1, replicates=200).equals(table), "the rows' order is no information"
-    empty = add_certainty(plain_correlate([], [], ["a"]), pairs[:0], seed=1)
+    empty = add_certainty(plain_correlate([], ["a"]), [], seed=1)
     assert set(COLUMNS) <= set(empty.columns) and len(empty) == 0

@@ -7,8 +7,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from nephrospot.correlate import COLUMNS, concordance, correlate, join_spots, moran_of_residuals
+from nephrospot.correlate import COLUMNS, concordance, join_spots
+from nephrospot.correlate import correlate as correlate_pairs
 from nephrospot.errors import InputError
+from nephrospot.moran import NONE, link_spots
+from nephrospot.pairs import gather_pairs
 
 COMPARISONS = [
     {"tissue": "CAP", "reference": "pathologist"},
@@ -41,6 +44,11 @@ def make_slide(name: str, seed: int, side: int = 12, shift: float = 0.0):
 
 
 SLIDES = {"A": make_slide("A", 1), "B": make_slide("B", 2, shift=30.0), "C": make_slide("C", 3, side=9, shift=-5.0)}
+
+
+def correlate(tables, comparisons, methods, moran=True):
+    """From joined tables, with places in pixels."""
+    return correlate_pairs(gather_pairs(tables, comparisons, methods, place=("x_px", "y_px")), methods, moran)
 
 
 def join_all(slides=SLIDES, method="omni"):
@@ -243,6 +251,15 @@ def test_order_of_rows_and_strangers_change_nothing(result, seed, strangers):
         slides[name] = tuple(shuffled(frame) for frame in frames)
     again = correlate([shuffled(table) for table in join_all(slides)], COMPARISONS, ["omni"], moran=False)
     pd.testing.assert_frame_equal(again, result, check_exact=True)
+
+
+def moran_of_residuals(x, y, spots):
+    """Of the straight line y on x over all slides."""
+    slides = spots["slide"].to_numpy()
+    parts = [np.flatnonzero(slides == slide) for slide in np.unique(slides)]
+    place = spots[["x_px", "y_px"]].to_numpy(float)
+    links = sum((link_spots(x[own], y[own], place[own]) for own in parts), NONE)
+    return links.moran_i(np.polyfit(x, y, 1)[0])
 
 
 def moran_by_hand(residual, spots):

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from nephrospot.differences import COLUMNS, compare_methods
+from nephrospot.pairs import gather_pairs
 from spots_by_hand import hexagons, make_pairs, smooth_maps
 
 PT = [{"tissue": "PT", "reference": "rctd"}]
@@ -23,9 +24,13 @@ def pairs():
     return make_pairs(maps)
 
 
+def compare(pairs, methods, **options):
+    return compare_methods(gather_pairs([pairs], PT, methods), methods, **options)
+
+
 @pytest.fixture(scope="module")
 def table(pairs):
-    return compare_methods(pairs, PT, [*METHODS, "truth"], seed=1, ceilings=["truth"], replicates=400)
+    return compare(pairs, [*METHODS, "truth"], seed=1, ceilings=["truth"], replicates=400)
 
 
 def test_every_two_methods_are_compared_and_no_ceiling(table):
@@ -73,10 +78,10 @@ def test_new_animals_are_judged_by_the_slides(pairs, table):
 
 
 def test_one_slide_says_nothing_of_new_animals(pairs):
-    table = compare_methods(pairs[pairs["slide"] == "K0"], PT, METHODS, seed=1, replicates=50)
+    table = compare(pairs[pairs["slide"] == "K0"], METHODS, seed=1, replicates=50)
     assert table["t_p"].isna().all() and table["p"].notna().any()
 
 
 def test_nothing_to_compare_gives_an_empty_table(pairs):
-    assert len(compare_methods(pairs[:0], PT, METHODS, seed=1)) == 0
-    assert len(compare_methods(pairs, PT, ["good"], seed=1, replicates=50)) == 0
+    assert len(compare(pairs[:0], METHODS, seed=1)) == 0
+    assert len(compare(pairs, ["good"], seed=1, replicates=50)) == 0

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from nephrospot.correlate import correlate, join_spots
+from nephrospot.pairs import gather_pairs
 from nephrospot.report.page import write_report
 from nephrospot.report.worst import choose_worst, crop_path
 from nephrospot.sensitivity import ITSELF
@@ -76,11 +77,12 @@ def test_every_value_of_table2_carries_its_n(page, inputs):
 
 
 def test_every_value_leads_to_its_scatter_and_from_there_to_the_worst_spots(inputs, tmp_path):
-    pairs = pd.concat(
+    tables = [
         join_spots(slide, method, table, COMPARISONS, inputs["scores"][slide], inputs["proportions"][slide])
         for (slide, method), table in inputs["spots"].items()
-    )
-    inputs["worst"], inputs["worst_folder"] = choose_worst(pairs), str(tmp_path / "worst")
+    ]
+    cohort = gather_pairs(tables, COMPARISONS, list(inputs["settings"]["methods"]), place=("x_px", "y_px"))
+    inputs["worst"], inputs["worst_folder"] = choose_worst(cohort), str(tmp_path / "worst")
     for row in inputs["worst"].itertuples():
         path = Path(crop_path(inputs["worst_folder"], row))
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,6 +99,7 @@ def test_every_value_leads_to_its_scatter_and_from_there_to_the_worst_spots(inpu
     first = worst.iloc[0]
     told = f"{first['barcode']}, mask {first['predicted']:.0f} %, pathologist {first['observed']:.0f} %"
     assert html.escape(told, quote=False) in part
+    pairs = pd.concat(tables)
     off = (pairs["predicted"] - pairs["observed"]).abs()
     mine = (pairs["method"] == "omni-seg") & (pairs["tissue"] == "CAP") & (pairs["dropped"] == "")
     assert abs(first["off"]) == pytest.approx(off[mine].max())
@@ -215,7 +218,9 @@ def test_a_slide_that_could_not_be_used_is_on_the_first_screen(inputs, tmp_path)
 
 def test_page_survives_a_cohort_with_nothing_to_compare(inputs, tmp_path):
     inputs |= {"spots": {}, "scores": {}, "proportions": {}, "overlays": {}, "notes": {}, "predictions": {}}
-    inputs["correlations"] = correlate([], COMPARISONS, list(inputs["settings"]["methods"]), moran=False)
+    inputs["correlations"] = correlate(
+        gather_pairs([], COMPARISONS, []), list(inputs["settings"]["methods"]), moran=False
+    )
     inputs["table2"] = make_table2(inputs["correlations"], inputs["settings"]["methods"], PUBLISHED)
     write_report(tmp_path / "r.html", **inputs)
     words = text_of((tmp_path / "r.html").read_text(encoding="utf-8"))

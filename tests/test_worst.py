@@ -5,6 +5,7 @@ import pytest
 
 from label_files import write_labels
 from nephrospot.omezarr import open_masks
+from nephrospot.pairs import gather_pairs
 from nephrospot.report.worst import COLUMNS, choose_worst, draw_worst
 from nephrospot.slide import open_slide
 from pictures import write_tiff
@@ -18,25 +19,31 @@ def maps():
     return {"K1": (place, {"m": 2 * y + rng.normal(0, 1, 60)}, y)}
 
 
+def choose(pairs, **options):
+    """Of the one comparison that the pairs are of."""
+    comparisons = pairs[["tissue", "reference"]].drop_duplicates().to_dict("records")
+    return choose_worst(gather_pairs([pairs], comparisons, ["m"], place=("x_px", "y_px")), **options)
+
+
 def test_the_worst_are_off_the_line_or_in_points(maps):
     maps["K1"][1]["m"][7] += 30
-    line = choose_worst(make_pairs(maps, reference="rctd"))
+    line = choose(make_pairs(maps))
     assert list(line.columns) == COLUMNS and len(line) == 20 and line["rank"].tolist() == list(range(1, 21))
     assert line["barcode"][0] == "b0007" and line["off"][0] > 5, "twice as much everywhere isn't off the line"
-    points = choose_worst(make_pairs(maps, reference="pathologist"), most=3)
+    points = choose(make_pairs(maps, reference="pathologist"), most=3)
     assert points["off"].tolist() == pytest.approx((points["predicted"] - points["observed"]).tolist())
     assert points["off"].abs().is_monotonic_decreasing
 
 
 def test_the_order_of_the_rows_is_no_information(maps):
     pairs = make_pairs(maps)
-    assert choose_worst(pairs.sample(frac=1, random_state=3)).equals(choose_worst(pairs))
+    assert choose(pairs.sample(frac=1, random_state=3)).equals(choose(pairs))
 
 
 def test_nothing_complete_gives_nothing(maps):
-    assert choose_worst(make_pairs(maps).assign(dropped="not scored")).empty
+    assert choose(make_pairs(maps).assign(dropped="not scored")).empty
     maps["K1"][1]["m"][:] = 5
-    assert choose_worst(make_pairs(maps)).empty, "a constant has no line"
+    assert choose(make_pairs(maps)).empty, "a constant has no line"
 
 
 def test_a_crop_shows_mask_and_rim_also_at_the_slides_corner(tmp_path):

@@ -25,6 +25,7 @@ from nephrospot.cohort import join_cohort
 from nephrospot.correlate import correlate
 from nephrospot.differences import compare_methods
 from nephrospot.files import read_json
+from nephrospot.pairs import gather_pairs
 from nephrospot.settings import read_settings
 from nephrospot.sheet import read_sheet
 from nephrospot.trials import try_spots
@@ -62,14 +63,14 @@ def control_shuffled(pairs: pd.DataFrame, settings: dict, shuffles: int, replica
     covered, better = [], []
     for seed in tqdm(range(shuffles), desc="shuffles", file=sys.stderr, disable=not sys.stderr.isatty()):
         mixed = shuffle_within(pairs, np.random.default_rng(seed))
-        for comparison in settings["comparisons"]:
-            mine = mixed[(mixed["tissue"] == comparison["tissue"]) & (mixed["reference"] == comparison["reference"])]
-            for stack in stack_methods(mine, list(settings["methods"])):
+        methods = list(settings["methods"])
+        for mine in gather_pairs([mixed], settings["comparisons"], methods):
+            for stack in stack_methods(mine, methods):
                 table = measure_certainty(stack, seed, replicates)
                 # Within slides, since a slide's mean isn't shuffled.
                 within = table[(table["level"] == "within") & table["lo"].notna()]
                 covered += ((within["lo"] <= 0) & (within["hi"] >= 0)).tolist()
-            found = compare_methods(mine, [comparison], list(settings["methods"]), seed, ceilings, replicates)
+            found = compare_methods([mine], methods, seed, ceilings, replicates)
             better.append(bool(found["separable"].any()))
     told = f"{shuffles} shuffles within slides: the interval of r within covers 0 in {100 * np.mean(covered):.1f} % of"
     told += f" {len(covered)} (nominal 95); some method is called better in {100 * np.mean(better):.1f} % of"
@@ -84,7 +85,7 @@ def control_half(pairs: pd.DataFrame, settings: dict) -> None:
     first = next(iter(settings["methods"]))
     own = pairs[(pairs["method"] == first) & (pairs["reference"] == "pathologist")]
     half = own.assign(method="half", predicted=own["observed"] / 2)
-    row = correlate([half], scored, ["half"], moran=False).query("level == 'pooled'").iloc[0]
+    row = correlate(gather_pairs([half], scored, ["half"]), ["half"], moran=False).query("level == 'pooled'").iloc[0]
     print(f"A method that reads half of what the pathologist sees: r {row['r']:.3f}, CCC {row['ccc']:.3f}, mean error "
           f"{row['mean_error_pp']:+.1f} percentage points over {int(row['n']):,} spots.")  # fmt: skip
 
@@ -121,8 +122,9 @@ def time_statistics() -> None:
     pairs, methods = pd.concat(tables), [f"m{k}" for k in range(8)]
     comparisons = [{"tissue": tissue, "reference": "rctd"} for tissue in ("PT", "CAP")]
     began, cpu = time.monotonic(), time.process_time()
-    add_certainty(correlate([pairs], comparisons, methods, moran=False), pairs, seed=1)
-    compare_methods(pairs, comparisons, methods, seed=1)
+    cohort = gather_pairs([pairs], comparisons, methods)
+    add_certainty(correlate(cohort, methods, moran=False), cohort, seed=1)
+    compare_methods(cohort, methods, seed=1)
     spent = time.monotonic() - began
     print(f"Statistics of 8 methods × 2 tissues × 6,400 spots × 2,000 replicates: {spent:.1f} s, "
           f"{time.process_time() - cpu:.1f} CPU-s (target 20 s on 2 cores).")  # fmt: skip

@@ -21,6 +21,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from nephrospot.certainty import measure_certainty, stack_methods
 from nephrospot.differences import compare_methods
+from nephrospot.pairs import Pairs, gather_pairs
 from spots_by_hand import hexagons, make_pairs, smooth_maps
 
 SLIDES, SIDE = 4, 26
@@ -29,8 +30,8 @@ POSITIVE = 0.1
 SETTINGS = [(30, False), (150, False), (300, False), (30, True), (150, True)]
 
 
-def draw_cohort(seed: int, scale_um: float, clipped: bool, equal: bool = False) -> pd.DataFrame:
-    """Pairs of a cohort; with ``equal`` both methods have the first one's true r."""
+def draw_cohort(seed: int, scale_um: float, clipped: bool, equal: bool = False) -> Pairs:
+    """A cohort; with ``equal`` both methods have the first one's true r."""
     maps = {}
     for slide in range(SLIDES):
         place = hexagons(SIDE, SIDE)
@@ -47,7 +48,8 @@ def draw_cohort(seed: int, scale_um: float, clipped: bool, equal: bool = False) 
             own[:, 0] = np.clip(own[:, 0] - cut, 0, None)
             predicted = {method: np.clip(values - cut, 0, None) for method, values in predicted.items()}
         maps[f"K{slide}"] = (place, predicted, own[:, 0])
-    return make_pairs(maps)
+    (pairs,) = gather_pairs([make_pairs(maps)], [{"tissue": "PT", "reference": "rctd"}], list(METHODS))
+    return pairs
 
 
 def find_truth(clipped: bool, draws: int = 4_000_000) -> dict[str, float]:
@@ -65,16 +67,15 @@ def find_truth(clipped: bool, draws: int = 4_000_000) -> dict[str, float]:
 def measure(scale_um: float, clipped: bool, cohorts: int, replicates: int) -> dict[str, float]:
     """Shares of cohorts in percent."""
     truth, seen = find_truth(clipped), []
-    comparison = [{"tissue": "PT", "reference": "rctd"}]
     for seed in tqdm(range(cohorts), desc=f"φ {scale_um:g} µm", file=sys.stderr, disable=not sys.stderr.isatty()):
         pairs = draw_cohort(seed, scale_um, clipped)
         (stack,) = stack_methods(pairs, list(METHODS))
         row = measure_certainty(stack, seed, replicates).set_index(["method", "level"]).loc[("a", "pooled")]
-        apart = compare_methods(pairs, comparison, list(METHODS), seed, replicates=replicates).iloc[0]
+        apart = compare_methods([pairs], list(METHODS), seed, replicates=replicates).iloc[0]
         sign = 1 if apart["method_a"] == "a" else -1
         difference = sign * (truth["a"] - truth["b"])
-        same = compare_methods(draw_cohort(seed + cohorts, scale_um, clipped, equal=True), comparison, list(METHODS),
-                               seed, replicates=replicates).iloc[0]  # fmt: skip
+        alike = draw_cohort(seed + cohorts, scale_um, clipped, equal=True)
+        same = compare_methods([alike], list(METHODS), seed, replicates=replicates).iloc[0]
         seen.append(
             {
                 "n_eff": row["n_eff"],

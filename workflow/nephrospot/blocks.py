@@ -20,6 +20,7 @@ FEWEST_BLOCKS = 8  # a slide
 MOST_UNDEFINED = 0.05
 ROUNDING = 1e-9
 MOMENTS = 6  # number, Σx, Σy, Σx², Σy², Σxy
+SLIDES_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -68,34 +69,38 @@ def draw_blocks(
         Side of the squares, whose grid has a random origin.
     """
     rng = np.random.default_rng(seed)
-    predicted, observed = _standardise(predicted), _standardise([y[:, None] for y in observed])
-    totals, fewest = [[] for _ in places], np.full(len(places), np.iinfo(int).max)
-    origins = min(ORIGINS, replicates)
-    sizes = [len(part) for part in np.array_split(np.arange(replicates), origins)]
-    for size in sizes:
+    scale_x, scale_y = _measure_scale(predicted), _measure_scale(observed)
+    n, fewest = len(scale_x[0]), np.full(len(places), np.iinfo(int).max)
+    whole, inner = np.zeros((replicates, MOMENTS, n)), np.zeros((3, replicates, n))
+    slides = np.empty((len(places), replicates, n))
+    for part in np.array_split(np.arange(replicates), min(ORIGINS, replicates)):
         origin = rng.random(2) * block_um
-        for slide, (place, x, y) in enumerate(zip(places, predicted, observed, strict=True)):
-            moments = _add_up_blocks(place, x, y, block_um, origin)
-            blocks = len(moments)
-            fewest[slide] = min(fewest[slide], blocks)
-            drawn = rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=size)
-            totals[slide].append((drawn @ moments.reshape(blocks, -1)).reshape(size, MOMENTS, -1))
-    by_slide = np.stack([np.concatenate(own) for own in totals])  # (slides, replicates, moments, methods)
-    whole = by_slide.sum(axis=0)
-    # With its own means taken off, a slide's sums are the moments about them.
-    inner = sum(_about_means(own) for own in by_slide)
-    return Replicates(
-        pooled=_correlation(*_about_means(whole)),
-        within=_correlation(*inner),
-        slides=np.stack([_correlation(*_about_means(own)) for own in by_slide]),
-        n_blocks=fewest,
-    )
+        for group in np.array_split(np.arange(len(places)), -(-len(places) // SLIDES_AT_ONCE)):
+            totals = np.empty((len(group), len(part), MOMENTS, n))
+            for own, slide in zip(totals, group, strict=True):
+                x, y = (
+                    (side[slide] - mean) / spread
+                    for side, (mean, spread) in ((predicted, scale_x), (observed, scale_y))
+                )
+                moments = _add_up_blocks(places[slide], x, y, block_um, origin)
+                blocks = len(moments)
+                fewest[slide] = min(fewest[slide], blocks)
+                drawn = rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=len(part))
+                own[:] = (drawn.astype(float) @ moments.reshape(blocks, -1)).reshape(own.shape)
+            # With its own means taken off, a slide's sums are the moments about them.
+            about = _about_means(totals)
+            whole[part] += totals.sum(axis=0)
+            inner[:, part] += about.sum(axis=1)
+            slides[group[:, None], part] = _correlation(*about)
+    return Replicates(_correlation(*_about_means(whole)), _correlation(*inner), slides, fewest)
 
 
 def assign_blocks(place: np.ndarray, block_um: float, origin: np.ndarray) -> np.ndarray:
     """Number of each spot's square, 0, 1, … without gaps; int (spots,)."""
     column, row = np.floor((place - origin) / block_um).astype(np.int64).T
-    return np.unique(np.stack([row, column]), axis=1, return_inverse=True)[1].ravel()
+    square = (row - row.min()) * (np.ptp(column) + 1) + column - column.min()
+    taken = np.bincount(square) > 0
+    return (np.cumsum(taken) - 1)[square]
 
 
 def percentile_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float, str]:
@@ -124,26 +129,29 @@ def two_sided_p(values: np.ndarray) -> float:
 
 def _add_up_blocks(place: np.ndarray, x: np.ndarray, y: np.ndarray, block_um: float, origin: np.ndarray) -> np.ndarray:
     """Moments of each block that holds spots: (blocks, moments, methods)."""
-    block = assign_blocks(place, block_um, origin)
-    y = np.broadcast_to(y, x.shape)
-    terms = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)
-    moments = np.zeros((block.max() + 1, *terms.shape[1:]))
-    np.add.at(moments, block, terms)
-    return moments
+    block, x = assign_blocks(place, block_um, origin), np.ascontiguousarray(x.T)
+    alike = [np.bincount(block), *(np.bincount(block, values) for values in (y, y * y))]
+    own = [[np.bincount(block, values) for values in terms] for terms in (x, x * x, x * y)]
+    n, sum_y, sum_yy = (np.broadcast_to(sums, (len(x), len(sums))) for sums in alike)
+    sum_x, sum_xx, sum_xy = own
+    return np.stack([n, sum_x, sum_y, sum_xx, sum_yy, sum_xy]).transpose(2, 0, 1)
 
 
 def _about_means(totals: np.ndarray) -> np.ndarray:
-    """Sums of squares and products about the means, (3, replicates, methods): xx, yy, xy."""
-    n, x, y, xx, yy, xy = np.moveaxis(totals, 1, 0)
+    """Sums of squares and products about the means, (3, …, methods): xx, yy, xy; from (…, moments, methods)."""
+    n, x, y, xx, yy, xy = np.moveaxis(totals, -2, 0)
     return np.stack([xx - x * x / n, yy - y * y / n, xy - x * y / n])
 
 
-def _standardise(parts: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Mean 0 and standard deviation 1 over all slides, for each column; NaN for a constant one."""
-    whole = np.concatenate(parts)
-    centre, spread = whole.mean(axis=0), whole.std(axis=0)
-    spread[np.ptp(whole, axis=0) <= 1e-12 * np.maximum(1, np.abs(whole).max(axis=0))] = np.nan
-    return [(part - centre) / spread for part in parts]
+def _measure_scale(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation over all slides, of each column; NaN for the second of a constant one."""
+    n = sum(map(len, parts))
+    centre = sum(np.atleast_1d(part.sum(axis=0)) for part in parts) / n
+    spread = np.sqrt(sum(np.atleast_1d(((part - centre) ** 2).sum(axis=0)) for part in parts) / n)
+    low = np.min([np.atleast_1d(part.min(axis=0)) for part in parts], axis=0)
+    high = np.max([np.atleast_1d(part.max(axis=0)) for part in parts], axis=0)
+    spread[high - low <= 1e-12 * np.maximum(1, np.maximum(np.abs(low), np.abs(high)))] = np.nan
+    return centre, spread
 
 
 def _correlation(xx: np.ndarray, yy: np.ndarray, xy: np.ndarray) -> np.ndarray:

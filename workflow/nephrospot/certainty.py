@@ -7,15 +7,18 @@ slides' own correlations do (`nephrospot.differences`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import functools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from nephrospot.blocks import FEWEST_BLOCKS, REPLICATES, Replicates, choose_block_um, draw_blocks, percentile_interval
 from nephrospot.fisher import FEWEST, fisher_interval
+from nephrospot.pairs import Pairs
 from nephrospot.spatial import Covariances, equal_edges, measure_covariances
+from nephrospot.spool import Parts
 
 SIZES = {"boot": 1.0, "half": 0.5, "double": 2.0}  # of the blocks, to show what their side does
 ENDS = ["lo", "hi", "fisher_lo", "fisher_hi", *(f"{name}_{end}" for name in SIZES for end in ("lo", "hi"))]
@@ -26,71 +29,83 @@ FEWEST_SPOTS = 10
 
 @dataclass(frozen=True)
 class Stack:
-    """The spots of one comparison that are complete for several methods.
+    """The spots of one comparison that are complete for several methods; a slide's are read when they are asked for.
 
     Attributes
     ----------
     methods, slides : list of str
-    places : list of (spots, 2), µm, a slide each
-    predicted : list of (spots, methods), percent
-    observed : list of (spots,), percent
+    places : sequence of (spots, 2), µm, a slide each
+    predicted : sequence of (spots, methods), percent
+    observed : sequence of (spots,), percent
+    sizes : list of int
+        Spots of each slide.
+
+    Notes
+    -----
+    What takes long is kept once it is known, since intervals and differences want the same of the same spots.
     """
 
     methods: list[str]
     slides: list[str]
-    places: list[np.ndarray]
-    predicted: list[np.ndarray]
-    observed: list[np.ndarray]
+    places: Sequence[np.ndarray]
+    predicted: Sequence[np.ndarray]
+    observed: Sequence[np.ndarray]
+    sizes: list[int]
+    _pooled: dict = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
-        return sum(map(len, self.places))
+        return sum(self.sizes)
 
-    def only(self, slide: str) -> Stack:
-        """One slide of it."""
-        at = self.slides.index(slide)
-        parts = {name: [getattr(self, name)[at]] for name in ("slides", "places", "predicted", "observed")}
-        return replace(self, **parts)
+    @property
+    def values(self) -> Sequence[np.ndarray]:
+        """(spots, methods + 1): what every method predicts and, last, the reference."""
+        return Parts(lambda at: np.column_stack([self.predicted[at], self.observed[at]]), range(len(self.slides)))
 
-    def measure_covariances(self) -> list[Covariances]:
-        """Of every method and, last, the reference, slide by slide."""
+    @functools.cached_property
+    def covariances(self) -> list[Covariances]:
+        """Of `values`, slide by slide."""
         edges = equal_edges(self.places)
-        return [
-            measure_covariances(place, np.column_stack([x, y]), edges)
-            for place, x, y in zip(self.places, self.predicted, self.observed, strict=True)
-        ]
+        return [measure_covariances(place, own, edges) for place, own in zip(self.places, self.values, strict=True)]
 
-    def choose_block_um(self) -> float:
+    @functools.cached_property
+    def block_um(self) -> float:
         """Side of the blocks for the smoothest of its maps."""
-        values = [np.column_stack([x, y]) for x, y in zip(self.predicted, self.observed, strict=True)]
-        return choose_block_um(self.places, values)
+        return choose_block_um(self.places, self.values)
 
-    def draw(self, block_um: float, seed: int, replicates: int = REPLICATES) -> Replicates:
-        """Draw its blocks again."""
-        return draw_blocks(self.places, self.predicted, self.observed, block_um, seed, replicates)
+    def draw(self, factor: float, seed: int, replicates: int = REPLICATES) -> Replicates:
+        """Draw blocks of ``factor`` times that side again."""
+        drawn = draw_blocks(self.places, self.predicted, self.observed, factor * self.block_um, seed, replicates)
+        if factor == 1:
+            self._pooled[seed, replicates] = drawn.pooled, drawn.n_blocks
+        return drawn
 
-
-def stack_methods(pairs: pd.DataFrame, methods: Sequence[str]) -> list[Stack]:
-    """Methods with the same complete spots together, in the order of ``methods``.
-
-    Parameters
-    ----------
-    pairs
-        Of `nephrospot.correlate.join_spots`, one comparison, all slides.
-    """
-    table = _pivot(pairs, methods)
-    groups: dict[bytes, list[str]] = {}
-    for method in methods:
-        if method in table and table[method].notna().any():
-            groups.setdefault(table[method].notna().to_numpy().tobytes(), []).append(method)
-    return [_stack(table[table[group[0]].notna()], group) for group in groups.values()]
+    def draw_pooled(self, seed: int, replicates: int = REPLICATES) -> tuple[np.ndarray, np.ndarray]:
+        """``pooled`` and ``n_blocks`` of the blocks' own side."""
+        if (seed, replicates) not in self._pooled:
+            self.draw(1, seed, replicates)
+        return self._pooled[seed, replicates]
 
 
-def stack_common(pairs: pd.DataFrame, methods: Sequence[str]) -> Stack | None:
+def stack_methods(pairs: Pairs, methods: Sequence[str]) -> list[Stack]:
+    """Methods with the same complete spots together, in the order of ``methods``."""
+    groups = [list(methods)]
+    for number in range(len(pairs.slides)):
+        complete = pairs.complete(number, methods)
+        found: dict[tuple[int, bytes], list[str]] = {}
+        for at, group in enumerate(groups):
+            for method in group:
+                found.setdefault((at, complete[:, list(methods).index(method)].tobytes()), []).append(method)
+        groups = list(found.values())
+    stacks = [_stack(pairs, group) for group in sorted(groups, key=lambda group: list(methods).index(group[0]))]
+    return [stack for stack in stacks if len(stack)]
+
+
+def stack_common(pairs: Pairs, methods: Sequence[str]) -> Stack | None:
     """The spots that are complete for every method that has any; None where there are none."""
-    table = _pivot(pairs, methods)
-    having = [method for method in methods if method in table and table[method].notna().any()]
-    table = table.dropna(subset=having)
-    return _stack(table, having) if having and len(table) else None
+    numbers = range(len(pairs.slides))
+    having = [method for method in methods if any(pairs.complete(number, [method]).any() for number in numbers)]
+    stack = _stack(pairs, having) if having else None
+    return stack if stack is not None and len(stack) else None
 
 
 def measure_certainty(stack: Stack, seed: int, replicates: int = REPLICATES) -> pd.DataFrame:
@@ -104,52 +119,59 @@ def measure_certainty(stack: Stack, seed: int, replicates: int = REPLICATES) -> 
         ``double_*`` of half and twice the side; ``n_blocks`` the fewest blocks of a slide; ``interval`` which is the
         wider, and what is wrong with either.
     """
+    if len(stack) < FEWEST_SPOTS:
+        return pd.DataFrame(columns=COLUMNS)
+    parts = stack.covariances
+    levels = dict.fromkeys(("pooled", "within"), (sum(parts[1:], parts[0]), slice(None)))
+    levels |= {f"slide:{stack.slides[at]}": (parts[at], at) for at in range(len(parts))}
+    ends: dict[tuple[str, int], dict] = {}
+    for name, factor in SIZES.items():
+        drawn = stack.draw(factor, seed, replicates)
+        for level, (_, which) in levels.items():
+            for place, values in enumerate(_at(drawn, level, which).T):
+                ends.setdefault((level, place), {})[name] = percentile_interval(values)
+        if name == "boot":
+            blocks = {level: int(np.min(drawn.n_blocks[which])) for level, (_, which) in levels.items()}
     rows = []
-    if len(stack) >= FEWEST_SPOTS and min(map(len, stack.places)) > 2:
-        parts = stack.measure_covariances()
-        block_um = stack.choose_block_um()
-        drawn = {name: stack.draw(factor * block_um, seed, replicates) for name, factor in SIZES.items()}
-        named = enumerate(zip(stack.slides, parts, strict=True))
-        levels = dict.fromkeys(("pooled", "within"), (sum(parts[1:], parts[0]), slice(None)))
-        levels |= {f"slide:{slide}": (part, at) for at, (slide, part) in named}
-        for level, (covariances, which) in levels.items():
-            n_blocks = int(np.min(drawn["boot"].n_blocks[which]))
-            for place, method in enumerate(stack.methods):
-                values = {name: _at(replicate, level, which)[:, place] for name, replicate in drawn.items()}
-                r = _correlate(stack, level, which, place)
-                n_eff = covariances.effective_size(place, -1)
-                row = {"method": method, "level": level, "n_eff": n_eff, "block_um": block_um, "n_blocks": n_blocks}
-                rows.append(row | _choose(r, n_eff, values, n_blocks))
+    for level, (covariances, which) in levels.items():
+        for place, method in enumerate(stack.methods):
+            r, n_eff = _correlate(stack, level, which, place), covariances.effective_size(place, -1)
+            row = {
+                "method": method,
+                "level": level,
+                "n_eff": n_eff,
+                "block_um": stack.block_um,
+                "n_blocks": blocks[level],
+            }
+            rows.append(row | _choose(r, n_eff, ends[level, place], blocks[level]))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def add_certainty(
-    correlations: pd.DataFrame, pairs: pd.DataFrame, seed: int, replicates: int = REPLICATES
+    correlations: pd.DataFrame, cohort: Iterable[Pairs], seed: int, replicates: int = REPLICATES
 ) -> pd.DataFrame:
     """The table of `nephrospot.correlate.correlate` with the columns of `measure_certainty`.
 
     Parameters
     ----------
-    pairs
-        What it was made of: all slides, methods and comparisons of `nephrospot.correlate.join_spots`, with ``x_um`` and
-        ``y_um``.
+    cohort
+        What it was made of, with places in µm.
     """
     keys, found = ["tissue", "reference"], []
-    for names in correlations[keys].drop_duplicates().itertuples(index=False):
-        mine = pairs[(pairs["tissue"] == names.tissue) & (pairs["reference"] == names.reference)]
-        for stack in stack_methods(mine, list(correlations["method"].unique())):
-            found.append(measure_certainty(stack, seed, replicates).assign(**names._asdict()))
+    for pairs in cohort:
+        for stack in stack_methods(pairs, pairs.methods):
+            found.append(measure_certainty(stack, seed, replicates).assign(**pairs.key))
     table = pd.concat(found) if found else pd.DataFrame(columns=[*keys, *COLUMNS])
     joined = correlations.merge(table, on=["method", *keys, "level"], how="left")
     return joined.astype(dict.fromkeys(NUMBERS, float)).fillna({"interval": ""})
 
 
-def _choose(r: float, n_eff: float, values: dict[str, np.ndarray], n_blocks: int) -> dict:
+def _choose(r: float, n_eff: float, ends: dict[str, tuple[float, float, str]], n_blocks: int) -> dict:
     """The ends of all intervals, and the words."""
     row = dict(zip(("fisher_lo", "fisher_hi"), fisher_interval(r, n_eff), strict=True))
     reasons = {}
-    for name, replicates in values.items():
-        row[f"{name}_lo"], row[f"{name}_hi"], reasons[name] = percentile_interval(replicates)
+    for name, found in ends.items():
+        row[f"{name}_lo"], row[f"{name}_hi"], reasons[name] = found
     if not np.isfinite(r):
         return row | {"lo": np.nan, "hi": np.nan, "interval": ""}
     widths = {name: row[f"{name}_hi"] - row[f"{name}_lo"] for name in ("fisher", "boot")}
@@ -173,9 +195,10 @@ def _at(drawn: Replicates, level: str, which: int | slice) -> np.ndarray:
 
 
 def _correlate(stack: Stack, level: str, which: int | slice, place: int) -> float:
-    x, y = ([part[:, place] for part in stack.predicted], stack.observed)
-    if isinstance(which, int):
-        x, y = [x[which]], [y[which]]
+    numbers = [which] if isinstance(which, int) else range(len(stack.slides))
+    if isinstance(which, int) and stack.sizes[which] < 3:
+        return np.nan
+    x, y = [stack.predicted[at][:, place] for at in numbers], [stack.observed[at] for at in numbers]
     if level == "within":
         x, y = ([part - part.mean() for part in side] for side in (x, y))
     x, y = np.concatenate(x), np.concatenate(y)
@@ -184,16 +207,14 @@ def _correlate(stack: Stack, level: str, which: int | slice, place: int) -> floa
     return float(np.corrcoef(x, y)[0, 1])
 
 
-def _pivot(pairs: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
-    """A row a slide and barcode that is complete for some method; its place, the reference, a column a method."""
-    complete = pairs[(pairs["dropped"] == "") & pairs["method"].isin(methods)]
-    keys = ["slide", "barcode"]
-    known = complete.drop_duplicates(keys).set_index(keys)[["x_um", "y_um", "observed"]].sort_index()
-    return known.join(complete.pivot(index=keys, columns="method", values="predicted"))
-
-
-def _stack(table: pd.DataFrame, methods: list[str]) -> Stack:
-    parts = {slide: part for slide, part in table.groupby(level="slide", sort=True)}
-    wanted = (["x_um", "y_um"], methods, "observed")
-    places, predicted, observed = ([part[names].to_numpy(float) for part in parts.values()] for names in wanted)
-    return Stack(methods, list(parts), places, predicted, observed)
+def _stack(pairs: Pairs, methods: list[str]) -> Stack:
+    """The spots that are complete for all of some methods, slides by name, those without any left out; made once."""
+    if tuple(methods) not in pairs.stacks:
+        whole = {number: pairs.complete(number, methods).all(axis=1) for number in pairs.by_name}
+        numbers = [number for number, known in whole.items() if known.any()]
+        takes = (pairs.places, lambda number: pairs.predicted(number, methods), pairs.observed)
+        rows = {number: slice(None) if known.all() else known for number, known in whole.items()}
+        parts = [Parts(lambda number, take=take: take(number)[rows[number]], numbers) for take in takes]
+        sizes = [int(whole[number].sum()) for number in numbers]
+        pairs.stacks[tuple(methods)] = Stack(methods, [pairs.slides[number] for number in numbers], *parts, sizes)
+    return pairs.stacks[tuple(methods)]

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from nephrospot import __version__
 from nephrospot.correlate import join_spots
 from nephrospot.files import list_paths, read_json, sha256
-from nephrospot.models.weights import read_card
 from nephrospot.registration import Transform
-from nephrospot.scores import read_readings, read_scores
-from nephrospot.visium import read_positions
+from nephrospot.scores import count_scored, read_readings, read_scores
+from nephrospot.visium import read_barcodes, read_positions
 
 
 def join_cohort(
@@ -59,7 +59,7 @@ def join_cohort(
 def read_cohort_readings(
     manifests: list[str], slides: dict[str, dict[str, str]], tissues: list[str]
 ) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
-    """Every reading of every slide, and where the spots lie.
+    """Every spot that was read more than once, and where it lies.
 
     Parameters
     ----------
@@ -71,14 +71,17 @@ def read_cohort_readings(
     Returns
     -------
     readings
-        {slide: `nephrospot.scores.read_readings`}
+        {slide: `nephrospot.scores.read_readings`}, of spots read once only each reader's first: a single reading says
+        nothing of agreement but who there is
     places
         {slide: barcode, x_um, y_um}
     """
     readings, places = {}, {}
     for (slide, given), path in zip(slides.items(), manifests, strict=True):
         manifest, spots = read_json(path), read_positions(given["visium"]).table
-        readings[slide] = read_readings(given["scores"], tissues, set(spots["barcode"]), f"slide {slide}")
+        own = read_readings(given["scores"], tissues, set(spots["barcode"]), f"slide {slide}")
+        own = own[own["barcode"].duplicated(keep=False) | ~own["reader"].duplicated()]
+        readings[slide], spots = own, spots[spots["barcode"].isin(own["barcode"])]
         x_px, y_px = Transform(**manifest["transform"]).to_slide(spots["x_px"], spots["y_px"])
         place = {"barcode": spots["barcode"], "x_um": x_px * manifest["mpp"], "y_um": y_px * manifest["mpp"]}
         places[slide] = pd.DataFrame(place)
@@ -116,8 +119,7 @@ def list_scoring_spots(
 
 
 def read_slide_scores(slide: str, given: dict[str, str], tissues: list[str]) -> pd.DataFrame:
-    barcodes = set(read_positions(given["visium"]).table["barcode"])
-    return read_scores(given["scores"], tissues, barcodes, f"slide {slide}")
+    return read_scores(given["scores"], tissues, read_barcodes(given["visium"]), f"slide {slide}")
 
 
 def gather_report(
@@ -151,11 +153,12 @@ def gather_report(
 
     tissues = list(settings["tissues"])
     given = included[["visium", "scores"]].to_dict("index")
-    scores = {s: read_slide_scores(s, g, tissues) for s, g in given.items() if g["scores"] and g["visium"]}
+    scored = {slide: own for slide, own in given.items() if own["scores"] and own["visium"]}
+    scores = Tables(scored, lambda slide, own: read_slide_scores(slide, own, tissues))
     manifests = {
         slide: read_json(path)
         | included.loc[slide, ["stain", "group"]].to_dict()
-        | {"n_scores": _count_scored(scores.get(slide))}
+        | {"n_scores": count_scored(scored[slide]["scores"], tissues, f"slide {slide}") if slide in scored else 0}
         for slide, path in existing("slide.json", list(included.index)).items()
     }
     weights = {
@@ -171,11 +174,8 @@ def gather_report(
         "table2": _read_tsv(results / "table2.tsv"),
         "correlations": pd.read_parquet(results / "correlations.parquet"),
         "differences": pd.read_parquet(results / "differences.parquet"),
-        "spots": {key: pd.read_parquet(path) for key, path in existing("spots.parquet", pairs).items()},
-        "proportions": {
-            slide: pd.read_parquet(path)
-            for slide, path in existing("proportions.parquet", list(included.index)).items()
-        },
+        "spots": Tables(existing("spots.parquet", pairs)),
+        "proportions": Tables(existing("proportions.parquet", list(included.index))),
         "scores": scores,
         "overlays": {
             key: {"overview": path, "regions": path.with_name("regions.jpg")}
@@ -194,16 +194,18 @@ def gather_report(
         "worst": pd.read_parquet(results / "worst.parquet") if (results / "worst.parquet").exists() else None,
         "worst_folder": str(results / "worst"),
         "readers": _read_tsv(results / "readers.tsv") if scores else None,
-        "shifts": {slide: pd.read_parquet(p) for slide, p in existing("shifts.parquet", list(included.index)).items()},
+        "shifts": Tables(existing("shifts.parquet", list(included.index))),
         "diameters": [pd.read_parquet(p) for p in existing("diameters.parquet", list(included.index)).values()],
         "peaks": {slide: read_json(p)["peaks"] for slide, p in existing("shifts.json", list(included.index)).items()},
         "evaluation": pd.read_csv(results / "evaluation.tsv", sep="\t") if settings["evaluation"]["truth"] else None,
-        "objects": {key: pd.read_parquet(path) for key, path in existing("objects.parquet", pairs).items()},
+        "objects": Tables(existing("objects.parquet", pairs)),
     }
 
 
 def describe_weights(paths: list[str]) -> dict:
     """Path, SHA-256 and card of a method's weights; of folds, the cards are under folds, as in predict.json."""
+    from nephrospot.models.weights import read_card  # imports torch, which the other functions here can do without
+
     cards = [read_card(path) for path in paths]
     card = cards[0] if len(cards) == 1 else {"folds": cards}
     return {"path": ", ".join(paths), "sha256": sha256(paths), "card": card}
@@ -214,8 +216,35 @@ def _read_tsv(path: Path) -> pd.DataFrame | None:
     return pd.read_csv(path, sep="\t", keep_default_na=False, na_values=["nan"]) if path.exists() else None
 
 
-def _count_scored(scores: pd.DataFrame | None) -> int:
-    return 0 if scores is None else int(scores.drop(columns="barcode").notna().any(axis=1).sum())
+class Tables(Mapping):
+    """A cohort's tables by key, read when they are asked for; only the last one is kept.
+
+    Parameters
+    ----------
+    given
+        {key: what ``read`` takes}, such as a path.
+    read
+        Function of a key and what is given for it; pandas' of a Parquet file by default.
+    """
+
+    def __init__(self, given: Mapping, read: Callable[[Hashable, Any], pd.DataFrame] | None = None) -> None:
+        self._given, self._read = given, read or (lambda _, path: pd.read_parquet(path))
+        self._last: tuple[Hashable, pd.DataFrame] | None = None
+
+    def __getitem__(self, key: Hashable) -> pd.DataFrame:
+        given = self._given[key]
+        if self._last is None or self._last[0] != key:
+            self._last = key, self._read(key, given)
+        return self._last[1]
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._given
+
+    def __iter__(self) -> Iterator:
+        return iter(self._given)
+
+    def __len__(self) -> int:
+        return len(self._given)
 
 
 def list_versions() -> dict[str, str]:

@@ -5,22 +5,22 @@ In: tables of spots joined by barcode. Out: one row a method, comparison and lev
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-import anndata as ad
 import numpy as np
 import pandas as pd
 from scipy import stats
-from sklearn.metrics import roc_auc_score
 
 from nephrospot.errors import InputError, did_you_mean
-from nephrospot.neighbours import quiet_squidpy
+from nephrospot.moran import NONE as NO_LINKS
+from nephrospot.moran import Links, link_spots
+from nephrospot.pairs import Pairs
 
 REFERENCES = ("pathologist", "rctd", "nnls", "rctd_cells", "rctd_area", "rctd_second")
 PAIR_COLUMNS = ["slide", "method", "tissue", "reference", "barcode", "x_px", "y_px", "predicted", "observed", "dropped"]
 NUMBERS = ["r", "rho", "r_positive", "auroc", "ccc", "mean_error_pp", "mae_pp", "moran_i"]
 COLUMNS = ["method", "tissue", "reference", "level", "n", "n_slides", *NUMBERS, "reason", "dropped"]
-FEWEST_FOR_MORAN = 10  # spots on a slide; a hexagonal neighbourhood needs seven
 
 
 def join_spots(
@@ -59,42 +59,40 @@ def join_spots(
         An unknown reference, or a barcode twice in one table.
     """
     _refuse_repeats(spots, f"{slide}, {method}: spots")
-    reason = spots.get("reason", pd.Series("", index=spots.index)).astype(object).fillna("")
-    pairs = []
+    reason = spots.get("reason", pd.Series("", index=spots.index)).astype(object).fillna("").replace("", "not measured")
+    barcodes, pairs = pd.Index(spots["barcode"], dtype=object), []
     for comparison in comparisons:
         tissue, reference = comparison["tissue"], comparison["reference"]
-        observed = _reference_values(slide, tissue, reference, scores, proportions)
-        pair = spots[["barcode", "x_px", "y_px"]].assign(slide=slide, method=method, tissue=tissue, reference=reference)
+        observed, absent = _reference_values(slide, tissue, reference, barcodes, scores, proportions)
         column = f"{tissue}_percent"
-        pair["predicted"] = spots[column].astype(float) if column in spots else np.nan
-        lacking = reason.replace("", "not measured") if column in spots else f"{method} doesn't segment {tissue}"
-        pair = pair.assign(lacking=lacking).merge(observed, on="barcode", how="left", sort=False)
-        without = "not scored" if reference == "pathologist" else f"no {reference} proportion"
-        absent = pair["absent"].where(
-            pair["absent"].notna(), without if len(observed) else f"no {reference} for {slide}"
-        )
-        conditions = [pair["predicted"].isna(), pair["observed"].isna()]
-        pair["dropped"] = np.select(conditions, [pair["lacking"].astype(object), absent.astype(object)], default="")
-        pairs.append(pair[PAIR_COLUMNS])
+        predicted = spots[column].to_numpy(float) if column in spots else np.full(len(spots), np.nan)
+        lacking = reason.to_numpy() if column in spots else f"{method} doesn't segment {tissue}"
+        dropped = np.where(np.isnan(predicted), lacking, np.where(np.isnan(observed), absent, ""))
+        named = {"slide": slide, "method": method, "tissue": tissue, "reference": reference, "barcode": barcodes}
+        values = {"predicted": predicted, "observed": observed, "dropped": dropped.astype(object)}
+        pairs.append(pd.DataFrame(named | {name: spots[name].to_numpy() for name in ("x_px", "y_px")} | values))
     return pd.concat(pairs, ignore_index=True)
 
 
-def _reference_values(slide, tissue, reference, scores, proportions) -> pd.DataFrame:
-    """Columns barcode, observed (percent) and absent (why it isn't there)."""
+def _reference_values(slide, tissue, reference, barcodes, scores, proportions) -> tuple[np.ndarray, np.ndarray]:
+    """Observed percentages of the barcodes, NaN where there is none, and why it isn't there (text)."""
     if reference not in REFERENCES:
         raise InputError(f"Comparisons: unknown reference {reference!r}; {did_you_mean(reference, REFERENCES)}")
     held = scores if reference == "pathologist" else proportions
     column = tissue if reference == "pathologist" else f"tissue:{tissue}"
     if held is not None and reference != "pathologist":
-        held = held[held["deconvolution"] == reference]
+        held = held[(held["deconvolution"] == reference).to_numpy()]
     if held is None or not len(held):
-        return pd.DataFrame({"barcode": pd.Series(dtype=object), "observed": 0.0, "absent": pd.Series(dtype=object)})
+        return np.full(len(barcodes), np.nan), np.full(len(barcodes), f"no {reference} for {slide}", object)
     _refuse_repeats(held, f"{slide}: {reference}")
+    at = pd.Index(held["barcode"], dtype=object).get_indexer(barcodes)
     factor = 1 if reference == "pathologist" else 100
-    values = held[column].astype(float) * factor if column in held else np.nan
-    absent = f"no column {column!r}" if column not in held else held.get("status", pd.Series(pd.NA, index=held.index))
-    table = pd.DataFrame({"barcode": held["barcode"].astype(object), "observed": values, "absent": absent})
-    return table.replace({"absent": {"used": pd.NA}})
+    values = held[column].to_numpy(float) * factor if column in held else np.full(len(held), np.nan)
+    without = "not scored" if reference == "pathologist" else f"no {reference} proportion"
+    told = held.get("status", pd.Series("used", index=held.index)).astype(object).replace("used", without)
+    reasons = told.fillna(without).to_numpy() if column in held else np.full(len(held), f"no column {column!r}", object)
+    known = at >= 0
+    return np.where(known, values[at], np.nan), np.where(known, reasons[at], without)
 
 
 def _refuse_repeats(table: pd.DataFrame, what: str) -> None:
@@ -103,12 +101,7 @@ def _refuse_repeats(table: pd.DataFrame, what: str) -> None:
         raise InputError(f"{what} have barcode {repeated.iloc[0]} twice; keep one row a barcode.")
 
 
-def correlate(
-    tables: Iterable[pd.DataFrame],
-    comparisons: Sequence[Mapping[str, str]],
-    methods: Sequence[str],
-    moran: bool = True,
-) -> pd.DataFrame:
+def correlate(cohort: Iterable[Pairs], methods: Sequence[str], moran: bool = True) -> pd.DataFrame:
     """Correlate predicted with observed percentages: pooled, within slides and on every slide.
 
     Pooled r over all spots is what the paper most likely prints. Within slides, the slides' means
@@ -119,10 +112,8 @@ def correlate(
 
     Parameters
     ----------
-    tables : iterable of DataFrame
-        From `join_spots`, a slide and method each.
-    comparisons : list of mappings
-        ``{"tissue", "reference"}``, in the order wanted.
+    cohort : iterable of `nephrospot.pairs.Pairs`
+        One a comparison, in the order wanted.
     methods : list of str
         In the order wanted; a method without spots gets a row that says so.
     moran : bool
@@ -138,66 +129,111 @@ def correlate(
         the prediction for any of the tissue at all in the reference, both NaN within slides.
         `nephrospot.certainty.add_certainty` says how sure r is.
     """
-    pairs = [table for table in tables if len(table)]
-    pairs = pd.concat(pairs, ignore_index=True) if pairs else pd.DataFrame(columns=PAIR_COLUMNS)
-    slides = list(pd.unique(pairs["slide"]))
-    # Sums depend on the order of the rows in their last digits; the order given must not.
-    pairs = pairs.sort_values(["slide", "barcode"], kind="stable")
+    found = {}
+    for place, pairs in enumerate(cohort):
+        links = _link_methods(pairs, methods) if moran else {}
+        for order, method in enumerate(methods):
+            rows = _describe_method(
+                pairs, method, {number: own for (name, number), own in links.items() if name == method}
+            )
+            found[order, place] = [{"method": method} | pairs.key | row for row in rows]
+    return pd.DataFrame([row for key in sorted(found) for row in found[key]], columns=COLUMNS)
+
+
+def _link_methods(pairs: Pairs, methods: Sequence[str]) -> dict[tuple[str, int], tuple[Links, Links]]:
+    """For Moran's I: {(method, slide's number): of the values as they are, and with the slide's means taken off}."""
+    links = {}
+    for number in range(len(pairs.slides)):
+        for method in methods:
+            if pairs.lacking(number, method) is not None:
+                x, y, place = _take_complete(pairs, number, method)
+                x_mid, y_mid = (_centre(values, [len(values)]) for values in (x, y))
+                links[method, number] = link_spots(x, y, place), link_spots(x_mid, y_mid, place)
+    return links
+
+
+def _take_complete(pairs: Pairs, number: int, method: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Predicted, observed and places of the spots of one slide that a method has."""
+    predicted = pairs.predicted(number, [method])[:, 0]
+    known = np.isfinite(predicted)
+    return predicted[known], pairs.observed(number)[known], pairs.places(number)[known]
+
+
+def _describe_method(pairs: Pairs, method: str, links: Mapping[int, tuple[Links, Links]]) -> list[dict]:
+    """Rows of one method and comparison: pooled, within, and its slides in the order in which they came."""
+    numbers = [number for number in pairs.by_name if pairs.lacking(number, method) is not None]
+    sides, lacking, slides = [], Counter(), {}
+    for number in numbers:
+        x, y, _ = _take_complete(pairs, number, method)
+        level, counted = f"slide:{pairs.slides[number]}", pairs.lacking(number, method)
+        own = links.get(number, (NO_LINKS, NO_LINKS))
+        slides[number] = _describe(pairs.reference, level, x, y, [len(x)], counted, own[0])
+        sides.append(np.stack([x, y]))
+        lacking += counted
+    sizes = [side.shape[1] for side in sides]
+    x, y = np.concatenate(sides, axis=1) if sides else np.empty((2, 0))
+    del sides
     rows = []
-    for method in methods:
-        for comparison in comparisons:
-            key = {"method": method, "tissue": comparison["tissue"], "reference": comparison["reference"]}
-            mine = pairs[np.logical_and.reduce([pairs[name] == value for name, value in key.items()])]
-            here = [slide for slide in slides if (mine["slide"] == slide).any()]
-            rows.append(key | _describe(mine, "pooled", moran))
-            if here:
-                rows.append(key | _describe(mine, "within", moran))
-            rows += [key | _describe(mine[mine["slide"] == slide], f"slide:{slide}", moran) for slide in here]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    for place, level in enumerate(("pooled", "within") if numbers else ("pooled",)):
+        own = sum((links[number][place] for number in numbers if number in links), NO_LINKS)
+        rows.append(_describe(pairs.reference, level, x, y, sizes, lacking, own))
+    return rows + [slides[number] for number in sorted(numbers)]
 
 
-def _describe(pairs: pd.DataFrame, level: str, moran: bool) -> dict:
-    """One row's numbers; ``pairs`` may hold incomplete spots."""
-    spots = pairs[pairs["dropped"] == ""]
-    x, y = spots["predicted"].to_numpy(float), spots["observed"].to_numpy(float)
-    counted = (
-        pairs.loc[pairs["dropped"] != "", "dropped"]
-        .value_counts()
-        .sort_index()
-        .sort_values(ascending=False, kind="stable")
-    )
-    row = dict.fromkeys(NUMBERS, np.nan) | {"level": level, "n": len(spots), "n_slides": spots["slide"].nunique()}
-    row["dropped"] = "; ".join(f"{count:,} {why}" for why, count in counted.items())
-    if level != "within" and len(spots) and pairs["reference"].iloc[0] == "pathologist":
+def _describe(
+    reference: str, level: str, x: np.ndarray, y: np.ndarray, sizes: Sequence[int], lacking: Counter, links: Links
+) -> dict:
+    """One row's numbers.
+
+    Parameters
+    ----------
+    x, y
+        Predicted and observed in the complete spots, slide by slide.
+    sizes
+        Complete spots of each slide.
+    lacking
+        Incomplete spots by reason.
+    """
+    counted = sorted(lacking.items(), key=lambda item: (-item[1], item[0]))
+    n_slides = sum(size > 0 for size in sizes)
+    row = dict.fromkeys(NUMBERS, np.nan) | {"level": level, "n": len(x), "n_slides": n_slides}
+    row["dropped"] = "; ".join(f"{count:,} {why}" for why, count in counted)
+    if level != "within" and len(x) and reference == "pathologist":
         row |= {"ccc": concordance(x, y), "mean_error_pp": np.mean(x - y), "mae_pp": np.mean(np.abs(x - y))}
-    if level != "within":
-        row |= _describe_presence(x, y)
     if level == "within":
-        x, y = (_centre(values, spots["slide"].to_numpy()) for values in (x, y))
-    row["reason"] = _why_undefined(pairs, spots, x, y, level, counted)
+        x, y = (_centre(values, sizes) for values in (x, y))
+    x_rank, y_rank = stats.rankdata(x), stats.rankdata(y)
+    if level != "within":
+        row |= _describe_presence(x, y, x_rank)
+    row["reason"] = _why_undefined(reference, level, x, y, n_slides, counted)
     if not row["reason"]:
-        row |= {"r": stats.pearsonr(x, y).statistic, "rho": stats.spearmanr(x, y).statistic}
-        if moran:
-            row["moran_i"] = moran_of_residuals(x, y, spots)
+        row |= {"r": stats.pearsonr(x, y).statistic, "rho": float(np.corrcoef(x_rank, y_rank)[0, 1])}
+        row["moran_i"] = links.moran_i(_slope(x, y))
     return row
 
 
-def _describe_presence(x: np.ndarray, y: np.ndarray) -> dict:
+def _slope(x: np.ndarray, y: np.ndarray) -> float:
+    x = x - x.mean()
+    return float(x @ (y - y.mean()) / (x @ x))
+
+
+def _describe_presence(x: np.ndarray, y: np.ndarray, x_rank: np.ndarray) -> dict:
     """For tissues that most spots have none of: r where there is some, and whether there is any."""
-    some = (x > 0) | (y > 0)
-    row = {}
+    some, present = (x > 0) | (y > 0), y > 0
+    row, n = {}, int(present.sum())
     if some.sum() >= 3 and not _is_constant(x[some]) and not _is_constant(y[some]):
         row["r_positive"] = stats.pearsonr(x[some], y[some]).statistic
-    if 0 < (y > 0).sum() < len(y):
-        row["auroc"] = float(roc_auc_score(y > 0, x))
+    if 0 < n < len(y):
+        # The area under the curve is Mann and Whitney's U as a share of all pairs.
+        row["auroc"] = float((x_rank[present].sum() - n * (n + 1) / 2) / (n * (len(y) - n)))
     return row
 
 
-def _centre(values: np.ndarray, slides: np.ndarray) -> np.ndarray:
+def _centre(values: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
     """Subtract each slide's mean; a slide where all is the same becomes exactly zero."""
     centred = np.zeros_like(values)
-    for slide in pd.unique(slides):
-        own = slides == slide
+    for end, size in zip(np.cumsum(sizes), sizes, strict=True):
+        own = slice(end - size, end)
         if not _is_constant(values[own]):
             centred[own] = values[own] - values[own].mean()
     return centred
@@ -207,15 +243,15 @@ def _is_constant(values: np.ndarray) -> bool:
     return len(values) == 0 or np.ptp(values) <= 1e-12 * max(1.0, np.abs(values).max())
 
 
-def _why_undefined(pairs, spots, x, y, level, counted) -> str:
-    n = len(spots)
-    if not len(pairs):
+def _why_undefined(reference: str, level: str, x: np.ndarray, y: np.ndarray, n_slides: int, counted: list) -> str:
+    n = len(x)
+    if not n and not counted:
         return "no spots from this method"
     if n < 3:
-        return f"only {n} spots with both values" + (f" (mostly: {counted.index[0]})" if len(counted) else "")
-    if level == "within" and spots["slide"].nunique() < 2:
+        return f"only {n} spots with both values" + (f" (mostly: {counted[0][0]})" if counted else "")
+    if level == "within" and n_slides < 2:
         return "needs two slides"
-    for side, values in (("prediction", x), (pairs["reference"].iloc[0], y)):
+    for side, values in (("prediction", x), (reference, y)):
         if _is_constant(values):
             where = " on every slide" if level == "within" else ""
             value = "" if level == "within" else f"{values[0]:g} "
@@ -228,36 +264,3 @@ def concordance(x: np.ndarray, y: np.ndarray) -> float:
     x, y = np.asarray(x, float), np.asarray(y, float)
     spread = x.var() + y.var() + (x.mean() - y.mean()) ** 2
     return float(2 * np.mean((x - x.mean()) * (y - y.mean())) / spread) if spread > 0 else float("nan")
-
-
-def moran_of_residuals(x: np.ndarray, y: np.ndarray, spots: pd.DataFrame) -> float:
-    """Moran's I of what the straight line y on x leaves over, neighbours on the same slide only.
-
-    Near 0 the spots are as good as independent; towards 1 neighbours repeat each other, and n
-    spots are worth far fewer. Row-standardised weights of the six hexagonal neighbours (squidpy).
-
-    Parameters
-    ----------
-    x, y : float arrays (n,)
-        Predicted and observed.
-    spots : DataFrame, n rows
-        ``slide, x_px, y_px``.
-
-    Returns
-    -------
-    float
-        NaN where no slide has ten spots, or nothing is left over. Slides with fewer are left out.
-    """
-    slope, intercept = np.polyfit(x - x.mean(), y, 1)
-    residual = y - intercept - slope * (x - x.mean())
-    enough = spots.groupby("slide")["barcode"].transform("size").to_numpy() >= FEWEST_FOR_MORAN
-    if not enough.any() or np.ptp(residual[enough]) <= 1e-9 * max(1.0, np.ptp(y)):
-        return float("nan")
-    obs = pd.DataFrame({"residual": residual[enough], "slide": pd.Categorical(spots["slide"][enough])})
-    obs.index = obs.index.astype(str)
-    held = ad.AnnData(np.zeros((len(obs), 1), np.float32), obs=obs)
-    held.obsm["spatial"] = spots.loc[enough, ["x_px", "y_px"]].to_numpy(float)
-    with quiet_squidpy() as sq:
-        sq.gr.spatial_neighbors_grid(held, n_neighs=6, library_key="slide")
-        result = sq.gr.spatial_autocorr(held, attr="obs", genes="residual", mode="moran", n_perms=None, copy=True)
-    return float(result.loc["residual", "I"])

@@ -6,7 +6,7 @@ comparisons with the best method. In new animals: a paired t over the slides' Fi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -17,6 +17,7 @@ from statsmodels.stats.multitest import multipletests
 from nephrospot.blocks import FEWEST_BLOCKS, REPLICATES, percentile_interval, two_sided_p
 from nephrospot.certainty import FEWEST_SPOTS, Stack, stack_common
 from nephrospot.fisher import zou_interval, zou_p
+from nephrospot.pairs import Pairs
 
 LEVEL = 0.05
 FIGURES = [
@@ -30,8 +31,7 @@ COLUMNS = [
 
 
 def compare_methods(
-    pairs: pd.DataFrame,
-    comparisons: Sequence[Mapping[str, str]],
+    cohort: Iterable[Pairs],
     methods: Sequence[str],
     seed: int,
     ceilings: Sequence[str] = (),
@@ -41,8 +41,8 @@ def compare_methods(
 
     Parameters
     ----------
-    pairs
-        Of `nephrospot.correlate.join_spots`, all slides, methods and comparisons.
+    cohort
+        Of `nephrospot.pairs.gather_pairs`, a comparison each, with places in µm.
     ceilings
         Methods that are a truth: they are compared with nothing.
 
@@ -58,29 +58,25 @@ def compare_methods(
     """
     rows = []
     contenders = [method for method in methods if method not in ceilings]
-    for comparison in comparisons:
-        key = {"tissue": comparison["tissue"], "reference": comparison["reference"]}
-        mine = pairs[(pairs["tissue"] == key["tissue"]) & (pairs["reference"] == key["reference"])]
-        stack = stack_common(mine, contenders)
+    for pairs in cohort:
+        stack = stack_common(pairs, contenders)
         if stack is None or len(stack) < FEWEST_SPOTS:
             continue
-        rows += [key | row for row in _compare(stack, contenders, seed, replicates)]
+        rows += [pairs.key | row for row in _compare(stack, contenders, seed, replicates)]
     table = pd.DataFrame(rows, columns=COLUMNS)
     return table.astype({"with_best": bool, "separable": bool})
 
 
 def _compare(stack: Stack, methods: Sequence[str], seed: int, replicates: int) -> list[dict]:
-    matrix = _correlations(np.column_stack([np.concatenate(stack.predicted), np.concatenate(stack.observed)]))
+    matrix = _pool_correlations(stack.values)
     r = dict(zip(stack.methods, matrix[:-1, -1], strict=True))
     known = [method for method in stack.methods if np.isfinite(r[method])]
     lost = [method for method in methods if method not in known]
     if not known:
         return []
-    parts = stack.measure_covariances()
-    covariances = sum(parts[1:], parts[0])
+    covariances = sum(stack.covariances[1:], stack.covariances[0])
     n_eff = {method: covariances.effective_size(place, -1) for place, method in enumerate(stack.methods)}
-    block_um = stack.choose_block_um()
-    drawn = stack.draw(block_um, seed, replicates)
+    drawn, n_blocks = stack.draw_pooled(seed, replicates)
     best = max(known, key=r.get)
     z = _slide_z(stack)
     size = {"n": len(stack), "n_slides": len(stack.slides)}
@@ -90,16 +86,16 @@ def _compare(stack: Stack, methods: Sequence[str], seed: int, replicates: int) -
         a, b = reversed(pair) if pair[1] == best else pair
         i, j = stack.methods.index(a), stack.methods.index(b)
         given = (r[a], r[b], matrix[i, j], n_eff[a], n_eff[b])
-        zou, differences = zou_interval(*given), drawn.pooled[:, i] - drawn.pooled[:, j]
+        zou, differences = zou_interval(*given), drawn[:, i] - drawn[:, j]
         boot = percentile_interval(differences)
         row = {"method_a": a, "method_b": b, "r_a": r[a], "r_b": r[b], "diff": r[a] - r[b], "with_best": a == best}
-        row |= size | {"block_um": block_um, "n_blocks": int(drawn.n_blocks.min())}
+        row |= size | {"block_um": stack.block_um, "n_blocks": int(n_blocks.min())}
         row |= {
             "zou_lo": zou[0],
             "zou_hi": zou[1],
             "boot_lo": boot[0],
             "boot_hi": boot[1],
-            "reason": _tell(boot, drawn),
+            "reason": _tell(boot, n_blocks),
         }
         ends = max((ends for ends in (zou, boot[:2]) if np.isfinite(ends).all()), key=np.ptp, default=(np.nan, np.nan))
         ps = [p for p in (zou_p(*given), np.nan if boot[2] else two_sided_p(differences)) if np.isfinite(p)]
@@ -125,11 +121,19 @@ def _correlations(values: np.ndarray) -> np.ndarray:
         return np.corrcoef(values, rowvar=False)
 
 
+def _pool_correlations(values: Sequence[np.ndarray]) -> np.ndarray:
+    """`_correlations` over all slides, slide by slide."""
+    mean = sum(own.sum(axis=0) for own in values) / sum(map(len, values))
+    products = sum((own - mean).T @ (own - mean) for own in values)
+    spread = np.sqrt(np.diag(products))
+    constant = [np.ptp([[own[:, at].min(), own[:, at].max()] for own in values]) == 0 for at in range(len(mean))]
+    spread[constant] = np.nan
+    return (products / spread / spread[:, None]).clip(-1, 1)
+
+
 def _slide_z(stack: Stack) -> np.ndarray:
     """Fisher's z of each slide and method, NaN where a side is constant; float (slides, methods)."""
-    found = [
-        _correlations(np.column_stack([x, y]))[:-1, -1] for x, y in zip(stack.predicted, stack.observed, strict=True)
-    ]
+    found = [_correlations(own)[:-1, -1] for own in stack.values]
     return np.arctanh(np.clip(found, -1 + 1e-12, 1 - 1e-12))
 
 
@@ -144,8 +148,8 @@ def _between_animals(differences: np.ndarray) -> dict:
     return row | {"t_lo": float(ends.low), "t_hi": float(ends.high), "t_p": float(found.pvalue)}
 
 
-def _tell(boot: tuple[float, float, str], drawn) -> str:
+def _tell(boot: tuple[float, float, str], n_blocks: np.ndarray) -> str:
     if boot[2]:
         return f"no interval from blocks: {boot[2]}"
-    fewest = int(drawn.n_blocks.min())
+    fewest = int(n_blocks.min())
     return f"too few blocks: {fewest} on a slide, {FEWEST_BLOCKS} needed" if fewest < FEWEST_BLOCKS else ""

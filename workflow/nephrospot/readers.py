@@ -16,6 +16,7 @@ from nephrospot.blocks import ORIGINS, REPLICATES, SMALLEST_UM, assign_blocks, p
 
 BINS = [0, 25, 50, 75]  # 0 alone, then up to 25, 50, 75, 100 %
 FEWEST_SPOTS = 20
+NOTHING = 1e-12  # of the mean square: what rounding leaves of values that are all the same
 COLUMNS = [
     "tissue", "kind", "who", "n", "n_slides", "n_positive", "icc", "lo", "hi", "ceiling", "mean_difference_pp",
     "limit_lo_pp", "limit_hi_pp", "kappa", "reason",
@@ -37,14 +38,26 @@ def agreement_icc(values: np.ndarray) -> float:
     -------
     float, 1 at best; NaN where nothing varies
     """
-    n, k = values.shape
-    grand = values.mean()
-    rows, columns = values.mean(axis=1), values.mean(axis=0)
-    between = k * ((rows - grand) ** 2).sum() / (n - 1)
-    raters = n * ((columns - grand) ** 2).sum() / (k - 1)
-    error = ((values - rows[:, None] - columns + grand) ** 2).sum() / ((n - 1) * (k - 1))
+    return float(_icc_of_moments(_add_up_moments(values - values.mean()).sum(axis=0)))
+
+
+def _add_up_moments(values: np.ndarray) -> np.ndarray:
+    """What ICC(A,1) is made of, for each spot: 1, the sum of squares, the square of the sum, every reader's value."""
+    columns = [np.ones(len(values)), (values**2).sum(axis=1), values.sum(axis=1) ** 2]
+    return np.column_stack([*columns, values])
+
+
+def _icc_of_moments(moments: np.ndarray) -> np.ndarray:
+    """ICC(A,1) from sums of `_add_up_moments` over spots, (…, 3 + readers); of values near zero on the whole."""
+    n, squares, rows, sums = moments[..., 0], moments[..., 1], moments[..., 2], moments[..., 3:]
+    k = sums.shape[-1]
+    middle = sums.sum(axis=-1) ** 2 / (n * k)
+    between, raters = rows / k - middle, (sums**2).sum(axis=-1) / n - middle
+    error = (squares - middle - between - raters) / ((n - 1) * (k - 1))
+    between, raters = between / (n - 1), raters / (k - 1)
     total = between + (k - 1) * error + k / n * (raters - error)
-    return float((between - error) / total) if total > 0 else float("nan")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(total > NOTHING * np.maximum(1, squares / n), (between - error) / total, np.nan)
 
 
 def bin_scores(values: np.ndarray) -> np.ndarray:
@@ -127,19 +140,20 @@ def _compare(
 
 
 def _interval(complete: pd.DataFrame, where: pd.DataFrame, seed: int, replicates: int) -> tuple[float, float, str]:
-    """Percentiles of the ICC with blocks of spots drawn again, slide by slide."""
+    """Percentiles of the ICC with blocks of spots drawn again, slide by slide; a block enters as its moments."""
     place = complete.join(where.set_index(["slide", "barcode"])[["x_um", "y_um"]], how="left")
     values, spots = complete.to_numpy(float), place[["x_um", "y_um"]].to_numpy(float)
-    slides = place.index.get_level_values("slide").to_numpy()
+    moments = _add_up_moments(values - values.mean())
+    slides = pd.factorize(place.index.get_level_values("slide"), sort=True)[0]
+    parts = np.split(np.argsort(slides, kind="stable"), np.cumsum(np.bincount(slides))[:-1])
     rng, found = np.random.default_rng(seed), []
     for part in np.array_split(np.arange(replicates), ORIGINS):
         origin = rng.random(2) * SMALLEST_UM
-        members = []
-        for slide in np.unique(slides):
-            own = np.flatnonzero(slides == slide)
+        blocks = []
+        for own in parts:
             block = assign_blocks(spots[own], SMALLEST_UM, origin)
-            members.append([own[block == name] for name in range(block.max() + 1)])
+            blocks.append(np.column_stack([np.bincount(block, column) for column in moments[own].T]))
         for _ in part:
-            drawn = [own[chosen] for own in members for chosen in rng.integers(len(own), size=len(own))]
-            found.append(agreement_icc(values[np.concatenate(drawn)]))
+            drawn = sum(own[rng.integers(len(own), size=len(own))].sum(axis=0) for own in blocks)
+            found.append(_icc_of_moments(drawn))
     return percentile_interval(np.array(found))

@@ -92,6 +92,14 @@ def read_readings(path: str | Path, tissues: Iterable[str], barcodes: Collection
     return result
 
 
+def count_scored(path: str | Path, tissues: Iterable[str], where: str) -> int:
+    """How many spots of a file that was checked before have a score."""
+    header, rows = read_cells(Path(path), f"{where}, {Path(path).name}")
+    columns = [header.index(tissue) for tissue in tissues if tissue in header]
+    barcode = header.index("barcode")
+    return len({row[barcode] for row in rows if any(row[column] for column in columns)})
+
+
 def read_cells(path: Path, place: str) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the CSV, all of one length."""
     try:

@@ -5,11 +5,13 @@ In: proportions of each slide, spots of each method. Out: one row a share, metho
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 
 import pandas as pd
 
 from nephrospot.correlate import correlate, join_spots
+from nephrospot.pairs import gather_pairs
 from nephrospot.shares import convert_shares, list_factors
 
 # In the order of the report; the first that is there is what the others are held against.
@@ -85,9 +87,15 @@ def measure_sensitivity(
     known = {name for own in shares.values() for name in own["deconvolution"]}
     names = [name for name in SHARES if name in known]
     comparisons = [{"tissue": tissue, "reference": name} for tissue in tissues for name in names]
-    given = {**spots, **{(slide, ITSELF): _as_method(own, names[0]) for slide, own in shares.items()}}
-    pairs = [join_spots(slide, method, own, comparisons, None, shares[slide]) for (slide, method), own in given.items()]
-    table = correlate(pairs, comparisons, [*methods, ITSELF], moran=False)
+
+    def join(slide: str, own: pd.DataFrame) -> Iterator[pd.DataFrame]:
+        given = {method: spots[slide, method] for method in methods if (slide, method) in spots}
+        for method, table in (given | {ITSELF: _as_method(own, names[0])}).items():
+            yield join_spots(slide, method, table, comparisons, None, own)
+
+    joined = chain.from_iterable(join(slide, own) for slide, own in shares.items())
+    cohort = gather_pairs(joined, comparisons, [*methods, ITSELF], place=("x_px", "y_px"))
+    table = correlate(cohort, [*methods, ITSELF], moran=False)
     with_itself = (table["method"] == ITSELF) & (table["reference"] == names[0])
     return table.loc[~with_itself, COLUMNS].reset_index(drop=True)
 

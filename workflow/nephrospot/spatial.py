@@ -5,16 +5,17 @@ Spots of different slides are never neighbours. Distances are in µm.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 from scipy.spatial.distance import cdist
 
 CLASSES = 13  # of equal width over the largest distance, as SpatialPack's modified.ttest
 STEP_UM = 100.0  # of the correlogram: the pitch of Visium spots
 ALIKE = 0.2  # neighbours are called alike down to this correlation
-PAIRS_AT_ONCE = 1 << 22
+REACHES_UM = (600.0, 1200.0, 2400.0)  # tried before the whole, since most maps are unlike by then
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ def measure_covariances(place: np.ndarray, values: np.ndarray, edges_um: np.ndar
     The matrices of a section are never held: time grows with the square of its spots, memory with their number.
     """
     n, size = len(edges_um) + 1, len(place)
-    products, counts = _add_up_pairs(place, values - values.mean(axis=0), edges_um)
+    order = np.argsort(place[:, 1], kind="stable")
+    products, counts = _add_up_pairs(place[order], (values - values.mean(axis=0))[order], edges_um * (1 + 1e-9))
     pairs = counts.sum(axis=0)
     # Classes don't overlap, so tr(AB) is the pairs of a class with itself; the rest is what centring takes off.
     overlaps = np.diag(pairs) - 2 / size * counts.T @ counts + np.outer(pairs, pairs) / size**2
@@ -100,7 +102,10 @@ def alike_within_um(places: Sequence[np.ndarray], values: Sequence[np.ndarray], 
 
     Between two steps by the straight line; 0 where already the nearest spots are less alike, or nothing varies.
     """
-    table = correlogram(places, values, reach_um)
+    for reach in [*(reach for reach in REACHES_UM if reach < reach_um), reach_um]:
+        table = correlogram(places, values, reach)
+        if (~(table >= ALIKE)).any(axis=0).all():
+            break
     distances = STEP_UM * np.arange(len(table) + 1)
     farthest = 0.0
     for variable in table.T:
@@ -130,21 +135,50 @@ def _diameter(place: np.ndarray) -> float:
     return float(cdist(corners, corners).max())
 
 
+def _compile(function: Callable) -> Callable:
+    """Compile with numba, and keep that on disk where there is a folder for it."""
+    try:
+        return numba.njit(cache=True)(function)
+    except RuntimeError:  # neither beside the module nor at home, as in some containers
+        return numba.njit(function)
+
+
+@_compile
 def _add_up_pairs(place: np.ndarray, values: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sums of products (classes, variables), and how many partners each spot has in each class (spots, classes)."""
-    size, n = len(place), len(edges) + 1
-    products, counts = np.zeros((n, values.shape[1])), np.zeros((size, n))
-    step = max(1, PAIRS_AT_ONCE // size)
-    for start in range(0, size, step):
-        rows = slice(start, start + step)
-        distance = cdist(place[rows], place)
-        # A class holds its upper edge; a little above it is still it, since the largest distance is one.
-        kind = np.searchsorted(edges * (1 + 1e-9), distance) + 1
-        kind[np.arange(len(distance)), np.arange(start, start + len(distance))] = 0
-        kind = kind.ravel()
-        row = np.repeat(np.arange(len(distance)) * (n + 1), size)
-        counts[rows] += np.bincount(row + kind, minlength=len(distance) * (n + 1)).reshape(-1, n + 1)[:, :n]
-        for variable, column in enumerate(values.T):
-            weights = np.multiply.outer(column[rows], column).ravel()
-            products[:, variable] += np.bincount(kind, weights, minlength=n + 1)[:n]
+    """Sums of products (classes, variables), and how many partners each spot has in each class (spots, classes).
+
+    Spots come in the order of their second coordinate, so that those beyond the last edge needn't be looked at.
+    Compiled, since a section has millions of pairs; distances first, which a processor does several at a time.
+    """
+    size, last, variables = len(place), len(edges), values.shape[1]
+    products, counts = np.zeros((last + 1, variables)), np.zeros((size, last + 1))
+    partners, sums = np.zeros(last + 1), np.zeros((last + 1, variables))
+    x, y, squares, scale = place[:, 0].copy(), place[:, 1].copy(), edges * edges, last / edges[-1]
+    squared, kinds, first = np.empty(size), np.empty(size, np.int64), 0
+    for i in range(size):
+        while y[i] - y[first] > edges[-1]:
+            first += 1
+        for j in range(first, i):
+            squared[j] = (x[i] - x[j]) ** 2 + (y[i] - y[j]) ** 2
+            kinds[j] = int(np.sqrt(squared[j]) * scale)  # about: classes are about equally wide
+        partners[:], sums[:] = 0.0, 0.0
+        for j in range(first, i):
+            if squared[j] > squares[-1]:
+                continue
+            kind = min(kinds[j], last - 1)
+            while kind > 0 and squared[j] <= squares[kind - 1]:  # a class holds its upper edge
+                kind -= 1
+            while squared[j] > squares[kind]:
+                kind += 1
+            partners[kind + 1] += 1.0
+            counts[j, kind + 1] += 1.0
+            for variable in range(variables):
+                sums[kind + 1, variable] += values[j, variable]
+        counts[i, 0] = 1.0
+        for kind in range(1, last + 1):
+            counts[i, kind] += partners[kind]
+        for variable in range(variables):
+            products[0, variable] += values[i, variable] ** 2
+            for kind in range(1, last + 1):
+                products[kind, variable] += 2.0 * values[i, variable] * sums[kind, variable]
     return products, counts

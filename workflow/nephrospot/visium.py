@@ -146,24 +146,44 @@ def read_positions(folder: str | Path) -> VisiumGrid:
         When a file is missing, cut short or contradicts itself, with every reason at once
         where more than one can be told.
     """
-    outs = find_outs(folder)
-    spatial = outs / "spatial"
-    scalefactors = _read_scalefactors(spatial / "scalefactors_json.json")
-    found = [spatial / name for name in POSITION_FILES if (spatial / name).is_file()]
-    if not found:
-        raise InputError(
-            f"{spatial}: the spot positions are missing; copy tissue_positions.csv or tissue_positions_list.csv "
-            "there from the Space Ranger run."
-        )
-    path = found[0]
+    path = _find_positions(folder)
+    scalefactors = _read_scalefactors(path.parent / "scalefactors_json.json")
     raw, layout = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
-    hires = spatial / "tissue_hires_image.png"
+    hires = path.parent / "tissue_hires_image.png"
     return VisiumGrid(
         table=_check_positions(raw, path),
         scalefactors=scalefactors,
         hires_path=hires if hires.is_file() else None,
         layout=layout,
         where=str(path),
+    )
+
+
+def read_barcodes(folder: str | Path) -> set[str]:
+    """Barcodes of all spots of a folder that was checked before: the rest of its positions isn't looked at.
+
+    Raises
+    ------
+    InputError
+        When the file is missing or can't be read.
+    """
+    path = _find_positions(folder)
+    if path.suffix == ".parquet":
+        return set(_read_parquet(path)[0]["barcode"].astype(str))
+    lines = _read_lines(path)
+    header = [cell.strip().strip('"').lower() for cell in lines[0].split(",")]
+    at = header.index("barcode") if "barcode" in header else 0
+    return {line.split(",", at + 1)[at].strip().strip('"') for line in lines[1 if "barcode" in header else 0 :]}
+
+
+def _find_positions(folder: str | Path) -> Path:
+    spatial = find_outs(folder) / "spatial"
+    for name in POSITION_FILES:
+        if (spatial / name).is_file():
+            return spatial / name
+    raise InputError(
+        f"{spatial}: the spot positions are missing; copy tissue_positions.csv or tissue_positions_list.csv "
+        "there from the Space Ranger run."
     )
 
 
@@ -200,16 +220,24 @@ def _read_parquet(path: Path) -> tuple[pd.DataFrame, str]:
         raise InputError(f"{path}: the file is cut short or isn't Parquet ({error}); copy it again.") from error
 
 
-def _read_csv(path: Path) -> tuple[pd.DataFrame, str]:
+def _read_lines(path: Path) -> list[str]:
+    """Lines that aren't empty; at least one."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: the file isn't UTF-8 text ({error.reason}); copy it again.") from error
-    rows = [line.split(",") for line in lines if line.strip()]
-    if not rows:
+    if not lines:
         raise InputError(f"{path}: the file is empty; copy it again from the Space Ranger run.")
-    header = "barcode" in [cell.strip().strip('"').lower() for cell in rows[0]]
-    names = [cell.strip().strip('"') for cell in rows[0]] if header else _COLUMNS
+    return lines
+
+
+def _read_csv(path: Path) -> tuple[pd.DataFrame, str]:
+    lines = _read_lines(path)
+    rows = [line.split(",") for line in lines]
+    if any(sign in line for sign in ' "\t' for line in lines):
+        rows = [[cell.strip().strip('"') for cell in row] for row in rows]
+    header = "barcode" in [cell.lower() for cell in rows[0]]
+    names = rows[0] if header else _COLUMNS
     body = rows[1:] if header else rows
     for number, row in enumerate(body, start=1 + header):
         if len(row) != len(names):
@@ -217,8 +245,7 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, str]:
                 f"{path}, line {number}: {len(row)} cells where {len(names)} were expected; "
                 "the file is cut short or edited, copy it again."
             )
-    frame = pd.DataFrame(body, columns=names, dtype=str).apply(lambda column: column.str.strip().str.strip('"'))
-    return frame, "csv with header" if header else "v1 list"
+    return pd.DataFrame(body, columns=names, dtype=str), "csv with header" if header else "v1 list"
 
 
 def _check_positions(raw: pd.DataFrame, path: Path) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from nephrospot.report.wording import join_words, letter, tell_reference, tell_value
+from nephrospot.report.wording import join_words, letter, name_slides, tell_reference, tell_value
 
 BLOCKS = {
     "method": "Methods of this run",
@@ -107,8 +107,8 @@ def tell_simulation(
         sentences.append(f"{whole} simulated: no value here says anything about a real kidney.")
     elif simulated:
         sentences.append(
-            f"{len(simulated)} of {len(manifests)} slides are simulated ({join_words(simulated)}), and their spots are "
-            "part of the pooled values."
+            f"{len(simulated)} of {len(manifests)} slides are simulated ({name_slides(simulated)}), "
+            "and their spots are part of the pooled values."
         )
     trained = [labels.get(m, m) for m, facts in weights.items() if _says_simulated(list(_texts(facts.get("card"))))]
     if trained:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -20,17 +20,18 @@ SHORT = {"pathologist": "pathologist", "rctd": "RCTD", "nnls": "NNLS"}
 
 def join_comparison(
     comparison: Mapping[str, str],
+    keys: Iterable[tuple[str, str]],
     spots: Mapping[tuple[str, str], pd.DataFrame],
     scores: Mapping[str, pd.DataFrame],
     proportions: Mapping[str, pd.DataFrame],
 ) -> dict[tuple[str, str], pd.DataFrame]:
-    """`nephrospot.correlate.join_spots` for every slide and method, by (slide, method)."""
+    """`nephrospot.correlate.join_spots` of some slides and methods, by (slide, method)."""
     return {
         (slide, method): join_spots(
-            slide, method, table, [comparison], scores.get(slide), proportions.get(slide)
+            slide, method, spots[slide, method], [comparison], scores.get(slide), proportions.get(slide)
         )
-        for (slide, method), table in spots.items()
-    }  # fmt: skip
+        for slide, method in keys
+    }
 
 
 def show_comparison(

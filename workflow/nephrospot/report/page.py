@@ -19,6 +19,7 @@ from nephrospot.report.omics import list_deconvolutions, list_quality, list_sens
 from nephrospot.report.pictures import embed_jpegs, list_pictures
 from nephrospot.report.segmentation import list_evaluation, list_objects
 from nephrospot.report.shifts import draw_shifts, list_shifts, list_suspicions
+from nephrospot.report.shown import choose_shown
 from nephrospot.report.sweeps import draw_sweep, gather_diameters, gather_resolutions, list_sweep
 from nephrospot.report.tables import (
     list_dropped,
@@ -29,7 +30,7 @@ from nephrospot.report.tables import (
     list_slides,
 )
 from nephrospot.report.wording import join_words
-from nephrospot.report.worst import crop_path, list_worst
+from nephrospot.report.worst import crop_path, list_shares, list_worst
 from nephrospot.table2 import format_tsv, tell_left_out
 from nephrospot.table2_latex import render_latex
 
@@ -119,8 +120,12 @@ def write_report(
     labels = {method: facts.get("label") or method for method, facts in settings["methods"].items()}
     mpps = {slide: facts.get("mpp") for slide, facts in manifests.items()}
     tissues, spot_um = list(settings["tissues"]), settings["spots"]["diameter_um"]
+    shown = choose_shown(list(manifests), correlations)
+    drawn = [key for key in spots if key[0] in shown]
     comparisons = [
-        show_comparison(comparison, join_comparison(comparison, spots, scores, proportions), correlations, labels, mpps)
+        show_comparison(
+            comparison, join_comparison(comparison, drawn, spots, scores, proportions), correlations, labels, mpps
+        )
         for comparison in settings["comparisons"]
     ]
     fits = dict(notes) | {f"{slide} (second reference)": facts for slide, facts in (second_notes or {}).items()}
@@ -134,6 +139,7 @@ def write_report(
         "table2": lay_out_table2(table2, settings),
         "downloads": _embed_table2(table2),
         "n_slides": len(manifests),
+        "n_shown": len(shown),
         "slides": list_slides(manifests, proportions, spot_um),
         "check_notes": list_notes({slide: facts.get("notes") or [] for slide, facts in manifests.items()}),
         "refused_slides": list_notes(refused or {}),
@@ -163,7 +169,7 @@ def write_report(
         "readers": list_readers(readers),
         "suspicions": list_suspicions(peaks or {}, labels),
         "shifts": list_shifts(peaks or {}, labels),
-        "shift_figures": draw_shifts(shifts or {}, peaks or {}, labels),
+        "shift_figures": draw_shifts(shifts or {}, _take(peaks or {}, shown), labels),
         "resized": _show_sweep(gather_diameters(diameters), labels, "diameter of the disc (µm)", "{} µm", spot_um),
         "resolutions": _show_sweep(
             gather_resolutions(correlations, settings["methods"]), labels, "magnification of every tissue (×)", "{}×"
@@ -183,23 +189,25 @@ def write_report(
         "versions": dict(versions),
         "configuration": _yaml(settings),
     }  # fmt: skip
-    figures = sum(len(part["source"]) for c in comparisons for kind in ("scatters", "maps") for part in c[kind])
+    overlays = {key: parts for key, parts in overlays.items() if key[0] in shown}
     crops = [crop_path(worst_folder, row) for row in worst.itertuples()] if worst is not None else []
     spot_pictures, _ = embed_jpegs(crops, CROP_BYTES)
-    crop_bytes = sum(map(len, spot_pictures.values()))
-    pictures, shrunk_px = embed_jpegs(list_pictures(overlays), MAX_BYTES - figures - crop_bytes - 400_000)
+    template = make_environment().get_template(PAGE)
+    page_bytes = len(template.render(context | {"overlays": {}, "shrunk_px": None, "worst": {}}).encode())
+    figures = sum(len(part["source"]) for c in comparisons for kind in ("scatters", "maps") for part in c[kind])
+    taken = sum(map(len, spot_pictures.values())) + max(page_bytes, figures + 400_000)
+    pictures, shrunk_px = embed_jpegs(list_pictures(overlays), MAX_BYTES - taken)
     context |= {"overlays": _by_slide(overlays, pictures), "shrunk_px": shrunk_px}
-    shares = {
-        (slide, barcode, tissue): 100 * share
-        for slide, table in proportions.items()
-        for tissue in transcripts
-        if f"tissue:{tissue}" in table
-        for barcode, share in table[table["deconvolution"] == "rctd"][["barcode", f"tissue:{tissue}"]].to_numpy()
-    }
+    shares = list_shares(worst, proportions, transcripts) if crops else {}
     context["worst"] = list_worst(worst, spot_pictures, worst_folder, shares) if crops else {}
-    page = make_environment().get_template(PAGE).render(context)
+    page = template.render(context)
     with whole(output) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")
+
+
+def _take(tables: Mapping[str, list], slides: list[str]) -> dict[str, list]:
+    """Those of some slides, in the slides' order."""
+    return {slide: tables[slide] for slide in slides if slide in tables}
 
 
 def make_environment() -> jinja2.Environment:

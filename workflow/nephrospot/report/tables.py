@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from nephrospot.report.omics import count_used
-from nephrospot.report.wording import join_words, tell_reference, tell_value
+from nephrospot.report.wording import join_words, name_slides, tell_reference, tell_value
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 WITNESSES = {"tag": "file", "override": "sheet", "pitch": "spot pitch", "fiducial": "fiducials"}
@@ -65,7 +65,7 @@ def list_notes(sentences: Mapping[str, list[str]]) -> list[tuple[str, str]]:
     for slide, own in sentences.items():
         for sentence in own:
             told.setdefault(sentence.removeprefix(f"slide {slide}: "), []).append(slide)
-    return [(join_words(slides), sentence[0].upper() + sentence[1:]) for sentence, slides in told.items() if sentence]
+    return [(name_slides(slides), sentence[0].upper() + sentence[1:]) for sentence, slides in told.items() if sentence]
 
 
 def list_dropped(correlations: pd.DataFrame, labels: Mapping[str, str]) -> dict:
@@ -87,7 +87,7 @@ def list_refused_tissues(predictions: Mapping[tuple[str, str], Mapping], labels:
         for tissue, reason in refused.items():
             told.setdefault((method, tissue, reason), []).append(slide)
     return [
-        f"{labels.get(method, method)} didn't read {tissue} on {join_words(slides)}: {reason}."
+        f"{labels.get(method, method)} didn't read {tissue} on {name_slides(slides)}: {reason}."
         for (method, tissue, reason), slides in told.items()
     ]
 
@@ -125,7 +125,7 @@ def list_other_weights(
         if used and named and used != named:
             told.setdefault((method, used), []).append(slide)
     return [
-        f"{labels.get(method, method)}: the masks of {join_words(slides)} were made with other weights "
+        f"{labels.get(method, method)}: the masks of {name_slides(slides)} were made with other weights "
         f"(SHA-256 {used}); run the workflow again."
         for (method, used), slides in told.items()
     ]

@@ -42,6 +42,13 @@ def join_words(words: Sequence[str], separator: str = ", ") -> str:
     return separator.join(words[:-1]) + (" and " if separator == ", " else f"{separator}") + words[-1]
 
 
+def name_slides(slides: Sequence[str], most: int = 20) -> str:
+    """All of a few slides, or how many there are and the first three."""
+    if len(slides) <= most:
+        return join_words(slides)
+    return f"{len(slides):,} slides such as {join_words(slides[:3])}"
+
+
 def letter(place: int) -> str:
     """a, b, … z, aa, ab, …"""
     more, last = divmod(place, 26)
