@@ -16,6 +16,7 @@ from nephrospot import (
     cost,
     differences,
     doublet,
+    fastq,
     readers,
     sensitivity,
     shifts,
@@ -126,6 +127,7 @@ class TestColumns:
         assert_named(readers.COLUMNS, "readers.tsv")
         assert_named(worst.COLUMNS, "worst.parquet")
         assert_named(PAIR_COLUMNS, "correlations.parquet")
+        assert_named(fastq.COLUMNS, "Files")
         assert_named([*sensitivity.COLUMNS, *sensitivity.SHARES, sensitivity.ITSELF], "sensitivity.tsv")
 
     def test_tiles(self):

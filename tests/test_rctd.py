@@ -16,6 +16,7 @@ from nephrospot.errors import InputError
 from nephrospot.likelihood import write_likelihood_tables
 from nephrospot.shares import proportions_table
 from rctd_golden import place_spots, read_golden, read_referee
+from test_counts import write_h5
 
 WORDS = ["spot_class", "first_type", "second_type"]
 
@@ -129,6 +130,26 @@ def test_a_slide_that_doublet_mode_does_not_suit_is_noted(pairs):
     assert classes == dict.fromkeys(pairs["spot_class"][:4], 1) and notes == [], "Half of four is still fine."
     classes, notes = sum_up_classes(pairs.iloc[1:])
     assert "isn't sure of 2 of 3 spots" in notes[0] and "mode: full" in notes[0]
+
+
+@pytest.mark.slow
+def test_a_slide_in_doublet_mode(golden, tables, tmp_path):
+    """From files to the table: R's singlets are one type alone, and every spot without a share says why."""
+    counts = golden["counts"]
+    matrix = counts.X.toarray().astype(int)
+    write_h5(tmp_path / "filtered_feature_bc_matrix.h5", matrix, list(counts.obs_names), list(counts.var_names))
+    golden["reference"].write_h5ad(tmp_path / "reference.h5ad")
+    settings = {"tissues": {"PT": ["PT_S1", "PT_S2", "PT_S3"]}, "mode": "doublet", "methods": ["rctd"]}
+    settings |= {"min_common_genes": 500, "min_genes": 10}
+    spots = place_spots([*counts.obs_names, "ABSENT-1"])
+    table, facts = deconvolve.deconvolve_slide(tmp_path, spots, tmp_path / "reference.h5ad", tables, settings)
+    table = table.set_index("barcode")
+    assert facts["spot_classes"] == {"singlet": 42, "doublet_certain": 22} and facts["n_spots"] == 65
+    assert (table.loc[golden["R_doublet"].index, WORDS] == golden["R_doublet"][WORDS]).all(axis=None)
+    shares = table.filter(like="type:")
+    assert (shares[table["spot_class"] == "singlet"].max(axis=1) == 1).all()
+    assert (shares.notna().all(axis=1) == (table["status"] == "used")).all()
+    assert table.loc["ABSENT-1", ["status", "spot_class"]].tolist() == ["not among the counts", ""]
 
 
 @pytest.mark.slow

@@ -60,7 +60,7 @@ class Project:
 
     def planned(self, *arguments):
         """{rule: jobs} of a dry run."""
-        told = self.run("-n", "--quiet", "rules", *arguments)
+        told = self.run(*arguments, "-n", "--quiet", "rules")
         return {
             name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", told, re.MULTILINE) if name != "total"
         }
@@ -87,6 +87,7 @@ TABLES = {
     "all": 1,
 }
 COHORT = TABLES | {"write_evaluation": 1}
+CHECK = {"judge_cohort": 1, "check": 1, "measure_readers": 1}
 
 
 def after_masks(pairs, evaluated, slides=2):
@@ -161,20 +162,20 @@ class TestRerun:
     def test_an_added_slide_runs_itself_and_the_tables(self, project):
         project.write_sheet("K1", "K4", "K7")
         own = dict.fromkeys(("simulate_slide", "check_slide", "find_tiles", "deconvolve_spots", "import_masks"), 1)
-        own |= {"predict_masks": 2, "stitch_masks": 2, "check": 1, "measure_readers": 1}
+        own |= {"predict_masks": 2, "stitch_masks": 2} | CHECK
         assert project.planned() == own | after_masks(3, 2, 1) | COHORT
         project.write_sheet("K1", "K4")
 
     def test_rows_in_another_order_run_nothing_but_tables(self, project):
         project.write_sheet("K4", "K1")
-        assert set(project.planned()) <= {"check", "measure_readers", *COHORT}
+        assert set(project.planned()) <= {*CHECK, *COHORT}
         project.write_sheet("K1", "K4")
 
     def test_an_excluded_slide_leaves_the_others_alone(self, project):
         sheet = project.folder / "config/slides.tsv"
         table = pd.read_csv(sheet, sep="\t", dtype=str).assign(exclude=["", "torn"])
         table.to_csv(sheet, sep="\t", index=False)
-        assert set(project.planned()) == {"check", "measure_readers", *COHORT}
+        assert set(project.planned()) == {*CHECK, *COHORT}
         project.write_sheet("K1", "K4")
 
     @pytest.mark.parametrize(
@@ -188,7 +189,7 @@ class TestRerun:
             ),
             (
                 {"deconvolution": {"second": {"reference": "demo/reference.h5ad"}}},
-                {"check": 1, "deconvolve_second": 2, **TABLES},
+                {"check": 1, "deconvolve_second": 2, **{name: n for name, n in TABLES.items() if name != "draw_worst"}},
             ),
             ({"postprocess": {"CAP": {"min_area_um2": 900}}}, {"stitch_masks": 4, **after_masks(4, 4), **COHORT}),
             ({"evaluation": {"iou": 0.6}}, {"evaluate_masks": 4, "write_evaluation": 1, "write_report": 1, "all": 1}),
@@ -225,7 +226,7 @@ class TestRerun:
             planned = project.planned()
         finally:
             path.write_text(before)
-        own = {"check": 1, "predict_masks": 2, "stitch_masks": 2}
+        own = CHECK | {"predict_masks": 2, "stitch_masks": 2}
         assert planned == own | after_masks(2, 2) | COHORT
 
     def test_a_method_added_runs_itself_and_the_tables(self, project):
@@ -341,11 +342,26 @@ class TestTools:
         project.run("--report", "report.zip")
         assert (project.folder / "report.zip").stat().st_size > 100_000
 
-    def test_the_slurm_profile_is_found_and_asks_for_what_it_says(self, project):
-        told = project.run("-n", "--profile", "slurm", "--forcerun", "predict_masks", "deconvolve_spots")
-        for rule, memory in (("predict_masks", 6000), ("deconvolve_spots", 8000)):
-            job = told[told.index(f"rule {rule}:") :]
-            assert re.search(rf"mem_mb={memory}\b", job[: job.index("\n\n") if "\n\n" in job else None]), rule
+    @pytest.mark.parametrize("attempt", [1, 2])
+    def test_the_slurm_profile_is_found_and_asks_for_more_with_each_attempt(self, project, attempt):
+        forced = ["--forcerun", "predict_masks", "deconvolve_spots", "correlate_spots"]
+        told = project.run("-n", "--profile", "slurm", "--attempt", str(attempt), *forced)
+        for rule, memory, minutes in (
+            ("predict_masks", 6000, 480),
+            ("deconvolve_spots", 8000, 120),
+            ("correlate_spots", 2500, 60),
+        ):
+            (asked,) = set(re.findall(rf"rule {rule}:.*?resources: (.*?)\n", told, re.DOTALL))
+            assert f"mem_mb={memory * attempt}," in asked and asked.endswith(f"runtime={minutes * attempt}"), rule
+
+    def test_every_rule_that_asks_for_memory_stands_in_the_slurm_profile(self, root):
+        """Or its retries would ask for the same again."""
+        text = (root / "profiles/slurm/profile.yaml").read_text()
+        rules = "".join(path.read_text() for path in (root / "rules").glob("*.smk"))
+        asking = [
+            body.split(":")[0] for body in re.split(r"^rule ", rules, flags=re.MULTILINE)[1:] if "mem_mb=" in body
+        ]
+        assert len(asking) > 5 and [rule for rule in asking if f"  {rule}:\n" not in text] == []
 
     def test_no_rule_has_retries_of_its_own(self, root):
         for path in (root / "rules").glob("*.smk"):
