@@ -47,7 +47,7 @@ def read_seqfish(data: Path) -> list[tuple]:
     """The same of each field, with a reference of the other fields' cells."""
     folder = data / "seqfish_pooled"
     cells = pd.read_csv(folder / "reference_cells.csv", index_col=0)
-    types = cells["cell_type"].replace(SAME).map(as_in_r)
+    types = cells["cell_type"].str.strip().replace(SAME).map(as_in_r)
     matrix = pd.read_csv(folder / "reference_counts.csv.gz", index_col=0).loc[cells.index]
     genes = [as_in_r(gene) for gene in matrix.columns]
     parts = []
