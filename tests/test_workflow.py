@@ -189,7 +189,7 @@ class TestRerun:
             ),
             (
                 {"deconvolution": {"second": {"reference": "demo/reference.h5ad"}}},
-                {"check": 1, "deconvolve_second": 2, **{name: n for name, n in TABLES.items() if name != "draw_worst"}},
+                {"deconvolve_second": 2, **CHECK, **TABLES},
             ),
             ({"postprocess": {"CAP": {"min_area_um2": 900}}}, {"stitch_masks": 4, **after_masks(4, 4), **COHORT}),
             ({"evaluation": {"iou": 0.6}}, {"evaluate_masks": 4, "write_evaluation": 1, "write_report": 1, "all": 1}),
