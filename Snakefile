@@ -4,6 +4,7 @@
 #   snakemake check               look at every slide, Visium folder and score sheet before any work
 #   snakemake --cores all         everything up to results/report.html
 #   snakemake --profile slurm     the same on a cluster
+#   snakemake status              what is done, running, failed and left, also beside a run
 #
 # Reading order: rules/common.smk, then the rules in the order of the includes, which is the way of the data.
 
@@ -35,6 +36,7 @@ include: "rules/report.smk"
 include: "rules/handover.smk"
 include: "rules/train.smk"
 include: "rules/train_tables.smk"
+include: "rules/status.smk"
 
 
 # Every slide's finals stand here beside the cohort's: a wrong path is then an error, not "nothing to be done".

@@ -10,6 +10,8 @@ rule evaluate_masks:
         table="<results>/{slide}/{method}/evaluation.parquet",
     log:
         "<logs>/evaluate_masks/{slide}.{method}.log",
+    benchmark:
+        "<logs>/evaluate_masks/{slide}.{method}.benchmark.tsv"
     wildcard_constraints:
         method=any_of(EVALUATED),
     conda:

@@ -363,6 +363,19 @@ class TestTools:
         ]
         assert len(asking) > 5 and [rule for rule in asking if f"  {rule}:\n" not in text] == []
 
+    def test_status_looks_beside_a_run_and_locks_nothing(self, project, results):
+        lock = project.folder / ".snakemake/locks/0.output.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.write_text(str(results / "report.html"))  # as a run has it that is under way
+        try:
+            told = project.run("status")
+        finally:
+            lock.unlink()
+        assert "2 slides: 2 done, 0 running, 0 failed, 0 left." in told
+        row = re.search(r"^predict_masks omni-seg +2 +0 +([\d.e-]+)", told, re.MULTILINE)
+        assert float(row[1]) > 0, "what it used, from the benchmarks"
+        assert not list(lock.parent.iterdir()), "nothing is locked by looking"
+
     def test_no_rule_has_retries_of_its_own(self, root):
         for path in (root / "rules").glob("*.smk"):
             assert not re.search(r"^\s+retries:", path.read_text(), re.MULTILINE), "they'd repeat inside an allocation"

@@ -13,6 +13,7 @@ from nephrospot.files import read_json
 from nephrospot.mpp import resolve_mpp
 from nephrospot.registration import slide_transform
 from nephrospot.slide import Slide, open_slide
+from nephrospot.tissue import measure_tissue
 from nephrospot.visium import VisiumGrid, read_positions
 
 MIN_COUNTED_SHARE = 0.1  # of the spots on tissue; fewer with counts means another slide's matrix
@@ -43,7 +44,7 @@ def check_slide(row: Mapping, registration: dict) -> dict:
     manifest = {name: row[name] for name in PLAIN} | {
         "mpp": None, "mpp_witnesses": {}, "width_px": None, "height_px": None, "levels": [], "format": None,
         "transform": {"scale": transform.scale, "x_px": transform.x_px, "y_px": transform.y_px},
-        "spots_in_tissue": 0, "spots_total": 0, "visium_layout": None, "registration": None,
+        "spots_in_tissue": 0, "spots_total": 0, "visium_layout": None, "registration": None, "tissue_mm2": None,
     }  # fmt: skip
     grid = problems.catch(_read_grid, row["visium"]) if row["visium"] else None
     if grid:
@@ -73,6 +74,8 @@ def check_slide(row: Mapping, registration: dict) -> dict:
                 manifest["mpp"], manifest["mpp_witnesses"] = settled
             if grid:
                 problems.catch(_check_places, slide, grid, transform, where, notes)
+            if settled and whole_file:
+                manifest["tissue_mm2"] = measure_tissue(slide, settled[0])
             if grid and settled and whole_file:
                 manifest["registration"] = problems.catch(
                     check_registration, slide, grid, transform, settled[0], registration, where, problems, notes
