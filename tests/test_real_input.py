@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from test_workflow import Project, merge
+from demo_project import Project, merge
 
 pytestmark = pytest.mark.real
 

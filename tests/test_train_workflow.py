@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from demo_project import Project
 from discs import write_discs, write_fields
 from nephrospot.models.weights import read_card
-from test_workflow import Project
 
 TINY = {
     "patches": "patches",
