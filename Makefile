@@ -1,6 +1,6 @@
 # make run    the demonstration: four simulated kidneys → results/report.html
 # make eight  the same with all eight methods of the papers' Table II
-# make test   the tests; make test-real  more of them, on public material; make test-slurm  on a real Slurm, started here
+# make test   the tests; make test-long  the longest of them; make test-real  more of them, on public material; make test-slurm  on a real Slurm, started here
 # make bench  segmentation beside other tools (makes an environment of its own for them)
 # make coverage  what our intervals hold, by simulation; make controls  controls on the results of make run
 # make recovery  known cell types given back by RCTD and NNLS, on the public material
@@ -24,7 +24,11 @@ eight: $(VENV)/ready
 	snakemake --cores $(CORES) --configfile config/config.yaml config/eight.yaml $(ARGS)
 
 test: $(VENV)/kpis
-	python -m pytest --numprocesses $(WORKERS) --dist loadfile -m 'not real and not slurm' $(ARGS)
+	python -m pytest --numprocesses $(WORKERS) --dist loadfile -m 'not real and not slurm and not long' $(ARGS)
+
+# Whole runs of trainings, folds and slides that can't be used: minutes more.
+test-long: $(VENV)/kpis
+	python -m pytest --numprocesses $(WORKERS) --dist loadfile -m long $(ARGS)
 
 # Whole runs on the public material beside the checkout (../shared/data), where there is some: minutes more.
 test-real: $(VENV)/ready
@@ -96,4 +100,4 @@ $(VENV)/kpis: $(VENV)/ready envs/kpis.txt
 	$(VENV)/bin/python -m pip install --quiet --constraint envs/constraints.txt --constraint envs/kpis.txt --editable '.[rctd,slurm,test,kpis]'
 	touch $@
 
-.PHONY: run eight test test-real test-slurm check lint weights bench coverage controls recovery plan scale
+.PHONY: run eight test test-long test-real test-slurm check lint weights bench coverage controls recovery plan scale

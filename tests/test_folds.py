@@ -70,6 +70,7 @@ def predict(task, folder):
     return read_json(folder / "p.json"), files_of(folder / "p.zarr")
 
 
+@pytest.mark.long
 class TestWorkflow:
     def test_the_bits_are_those_of_both_folds_and_all_flips(self, project, task, tmp_path):
         bits = files_of(project.folder / "results/K1/folds/predicted.zarr")

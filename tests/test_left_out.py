@@ -9,6 +9,7 @@ import tifffile
 
 from small_project import SNAKEMAKE, Project, summary
 
+pytestmark = pytest.mark.long
 CORRELATIONS = "results/correlations.parquet"
 
 

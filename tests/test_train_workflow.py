@@ -12,6 +12,7 @@ from demo_project import Project
 from discs import write_discs, write_fields
 from nephrospot.models.weights import read_card
 
+pytestmark = pytest.mark.long
 TINY = {
     "patches": "patches",
     "rois": "rois",
