@@ -30,6 +30,8 @@ rule deconvolve_spots:
         "<logs>/deconvolve_spots/{slide}.log",
     benchmark:
         "<logs>/deconvolve_spots/{slide}.benchmark.tsv"
+    # The tables wait for it longest, and it needs no network.
+    priority: 10
     conda:
         "../envs/nephrospot.yaml"
     threads: 1
