@@ -16,6 +16,11 @@ STEPS = {
 }
 
 
+def fill_in(path, slide, method):
+    """A rule's path for one slide and method; its wildcards carry their constraints."""
+    return re.sub(r"\{(slide|method)(,[^}]*)?\}", lambda found: slide if found[1] == "slide" else method, path)
+
+
 def list_steps():
     """Every slide's jobs in the order of the work, with their first output, log and benchmark."""
     found = []
@@ -24,6 +29,5 @@ def list_steps():
         patterns = [str(path) for path in (made.output[0], made.log[0], made.benchmark or "")]
         for slide in slides:
             for method in [""] if methods is None else methods:
-                paths = (path.replace("{slide}", slide).replace("{method}", method) for path in patterns)
-                found.append(Step(rule, slide, method, *paths))
+                found.append(Step(rule, slide, method, *(fill_in(path, slide, method) for path in patterns)))
     return found
