@@ -230,11 +230,13 @@ def test_a_second_reference_and_factors_that_do_not_go_together(project, monkeyp
     config["deconvolution"] |= {"methods": ["rctd", "nnls"], "second": second, "cell_umi": {"Pdo": 3000}}
     monkeypatch.chdir(project.folder)
     manifest = {"slide": "K1", "visium": "demo/K1/outs", "species": "mouse", "problems": []}
-    _, problems = check_prerequisites([manifest], read_settings(config))
+    _, problems, of_slides = check_prerequisites([manifest], read_settings(config))
+    problems = problems + [sentence for told in of_slides.values() for sentence in told]
     factors = ("config, deconvolution.cell_umi", "no cell type 'Pdo'", "did you mean 'Podo'")
     expect(problems, [factors, ("bad/second.h5ad", "gives cell type 'PT' to a tissue", "the reference has none")])
     config["deconvolution"]["second"]["cell_types"], config["deconvolution"]["cell_umi"] = {}, {}
-    _, problems = check_prerequisites([manifest], read_settings(config))
+    _, problems, of_slides = check_prerequisites([manifest], read_settings(config))
+    problems = problems + [sentence for told in of_slides.values() for sentence in told]
     expect(problems, [("slide K1, second reference:", "0 genes in common with the reference", "Same species?")])
 
 

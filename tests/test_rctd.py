@@ -197,7 +197,7 @@ def fake_rctd(tmp_path, monkeypatch):
             "failed: No pixels found",
         ),
         ("""sys.exit('Traceback\\nMemoryError: too big')""", "failed: MemoryError: too big"),
-        ("""os.kill(os.getpid(), 9)""", r"failed: exit status -9.*more memory"),
+        ("""os.kill(os.getpid(), 9)""", r"killed: give the job more memory"),
         ("""print('{"status": "success", "version": "0.3.10"}')""", r"0\.3\.10 differs from R"),
         ("""print('not json')""", "failed: exit status 0"),
     ],
