@@ -10,7 +10,6 @@ from scipy import stats
 from nephrospot.correlate import COLUMNS, concordance, join_spots
 from nephrospot.correlate import correlate as correlate_pairs
 from nephrospot.errors import InputError
-from nephrospot.moran import NONE, link_spots
 from nephrospot.pairs import gather_pairs
 
 COMPARISONS = [
@@ -251,52 +250,6 @@ def test_order_of_rows_and_strangers_change_nothing(result, seed, strangers):
         slides[name] = tuple(shuffled(frame) for frame in frames)
     again = correlate([shuffled(table) for table in join_all(slides)], COMPARISONS, ["omni"], moran=False)
     pd.testing.assert_frame_equal(again, result, check_exact=True)
-
-
-def moran_of_residuals(x, y, spots):
-    """Of the straight line y on x over all slides."""
-    slides = spots["slide"].to_numpy()
-    parts = [np.flatnonzero(slides == slide) for slide in np.unique(slides)]
-    place = spots[["x_px", "y_px"]].to_numpy(float)
-    links = sum((link_spots(x[own], y[own], place[own]) for own in parts), NONE)
-    return links.moran_i(np.polyfit(x, y, 1)[0])
-
-
-def moran_by_hand(residual, spots):
-    total, links = 0.0, 0.0
-    z = residual - residual.mean()
-    xy, slide = spots[["x_px", "y_px"]].to_numpy(), spots["slide"].to_numpy()
-    distance = np.hypot(*(xy[:, None] - xy[None]).transpose(2, 0, 1))
-    near = (distance > 0) & (distance < 250) & (slide[:, None] == slide[None])  # pitch 200, next ring 346
-    for i in range(len(z)):
-        neighbours = np.flatnonzero(near[i])
-        if len(neighbours):
-            total += z[i] * z[neighbours].mean()
-            links += 1
-    return len(z) / links * total / np.sum(z**2)
-
-
-def test_moran_equals_the_formula():
-    rng = np.random.default_rng(5)
-    spots = pd.concat([SLIDES[name][0].assign(slide=name) for name in "AB"], ignore_index=True)
-    spots = spots.drop(index=rng.choice(len(spots), 25, replace=False)).reset_index(drop=True)
-    wave = 20 * np.sin(spots["x_px"].to_numpy() / 400)
-    x = rng.uniform(0, 60, len(spots))
-    y = 2 + 0.7 * x + wave + rng.normal(0, 5, len(spots))
-    residual = y - np.polyval(np.polyfit(x, y, 1), x)
-    got = moran_of_residuals(x, y, spots)
-    assert got == pytest.approx(moran_by_hand(residual, spots), abs=1e-6), "Neighbours never cross slides."
-    assert got > 0.3, "A wave left over must show."
-    noise = rng.normal(size=len(spots))
-    assert abs(moran_of_residuals(x, noise, spots)) < 0.15, "Independent residuals have no neighbours like themselves."
-
-
-def test_moran_undefined():
-    spots = SLIDES["A"][0].assign(slide="A")
-    x = np.arange(len(spots), dtype=float)
-    assert np.isnan(moran_of_residuals(x, 3 * x + 1, spots)), "Nothing is left over by a perfect prediction."
-    few = spots.iloc[:9]
-    assert np.isnan(moran_of_residuals(x[:9], np.random.default_rng(0).normal(size=9), few))
 
 
 def test_moran_is_in_the_table():

@@ -282,33 +282,9 @@ class TestReads:
 
 
 class TestTools:
-    def test_lint_finds_nothing(self, project):
-        assert "good condition" in project.run("--lint")
-
     def test_snakemakes_own_report(self, project):
         project.run("--report", "report.zip")
         assert (project.folder / "report.zip").stat().st_size > 100_000
-
-    @pytest.mark.parametrize("attempt", [1, 2])
-    def test_the_slurm_profile_is_found_and_asks_for_more_with_each_attempt(self, project, attempt):
-        forced = ["--forcerun", "predict_masks", "deconvolve_spots", "correlate_spots"]
-        told = project.run("-n", "--profile", "slurm", "--attempt", str(attempt), *forced)
-        for rule, memory, minutes in (
-            ("predict_masks", 6000, 480),
-            ("deconvolve_spots", 8000, 120),
-            ("correlate_spots", 2500, 60),
-        ):
-            (asked,) = set(re.findall(rf"rule {rule}:.*?resources: (.*?)\n", told, re.DOTALL))
-            assert f"mem_mb={memory * attempt}," in asked and asked.endswith(f"runtime={minutes * attempt}"), rule
-
-    def test_every_rule_that_asks_for_memory_stands_in_the_slurm_profile(self, root):
-        """Or its retries would ask for the same again."""
-        text = (root / "profiles/slurm/profile.yaml").read_text()
-        rules = "".join(path.read_text() for path in (root / "rules").glob("*.smk"))
-        asking = [
-            body.split(":")[0] for body in re.split(r"^rule ", rules, flags=re.MULTILINE)[1:] if "mem_mb=" in body
-        ]
-        assert len(asking) > 5 and [rule for rule in asking if f"  {rule}:\n" not in text] == []
 
     def test_status_looks_beside_a_run_and_locks_nothing(self, project, results):
         lock = project.folder / ".snakemake/locks/0.output.lock"
@@ -322,12 +298,3 @@ class TestTools:
         row = re.search(r"^predict_masks omni-seg +2 +0 +([\d.e-]+)", told, re.MULTILINE)
         assert float(row[1]) > 0, "what it used, from the benchmarks"
         assert not list(lock.parent.iterdir()), "nothing is locked by looking"
-
-    def test_no_rule_has_retries_of_its_own(self, root):
-        for path in (root / "rules").glob("*.smk"):
-            assert not re.search(r"^\s+retries:", path.read_text(), re.MULTILINE), "they'd repeat inside an allocation"
-
-    def test_scripts_only_bind(self, root):
-        for path in (root / "scripts").glob("*.py"):
-            lines = [line for line in path.read_text().splitlines() if line.strip()]
-            assert len(lines) <= 20, f"{path.name}: the library thinks, scripts bind"
