@@ -14,6 +14,9 @@ BENCH_VENV ?= .venv-bench
 CORES ?= all
 WORKERS ?= 2
 export OMP_WAIT_POLICY ?= PASSIVE
+# A worker a core: their libraries' own threads would only wait for one another.
+test test-long test-real: export OMP_NUM_THREADS = 1
+test test-long test-real: export OPENBLAS_NUM_THREADS = 1
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
 run: $(VENV)/ready

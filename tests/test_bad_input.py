@@ -106,6 +106,7 @@ def test_files_that_the_configuration_names(project):
     )
 
 
+@pytest.mark.long
 def test_every_slide_that_cannot_be_used_at_once(project):
     bad = project.folder / "bad"
     bad.mkdir(exist_ok=True)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nephrospot import blocks
-from nephrospot.blocks import draw_blocks, percentile_interval, two_sided_p
+from nephrospot.blocks import assign_blocks, draw_blocks
+from nephrospot.studentised import interval_of_difference, quantile_of_r, reach_of_r, resample
 from spots_by_hand import hexagons, smooth_maps
 
 
@@ -17,53 +17,81 @@ def sections():
     return places, predicted, [own[:, 2] for own in maps]
 
 
-def test_moments_give_what_the_drawn_spots_would(sections, monkeypatch):
+def interval_of_r(errors, method):
+    quantile, reason = quantile_of_r(errors, method)
+    return (*reach_of_r(errors.r[method], np.sqrt(errors.variance[method]), quantile), reason)
+
+
+def correlate_by_hand(x, y, kind):
+    """x, y: one array a slide."""
+    if kind == "within":
+        x, y = ([own - own.mean() for own in side] for side in (x, y))
+    return stats.pearsonr(np.concatenate(x), np.concatenate(y)).statistic
+
+
+def test_moments_give_what_the_drawn_spots_would(sections):
     places, predicted, observed = sections
-    seen = []
-    real = np.random.Generator.multinomial
-
-    class Spy:
-        def __init__(self, rng):
-            self.rng = rng
-
-        def random(self, size):
-            seen.append(("origin", value := self.rng.random(size)))
-            return value
-
-        def multinomial(self, *arguments, **named):
-            seen.append(("drawn", value := real(self.rng, *arguments, **named)))
-            return value
-
-    rng = np.random.default_rng(5)
-    monkeypatch.setattr(blocks.np.random, "default_rng", lambda seed: Spy(rng))
-    drawn = draw_blocks(places, predicted, observed, 600, 5, replicates=1)
-    (_, origin), *counts = seen
-    index = []
-    for place, (_, count) in zip(places, counts, strict=True):
-        cell = np.floor((place - origin * 600) / 600).astype(int)
-        _, block = np.unique(cell[:, ::-1], axis=0, return_inverse=True)
-        index.append(np.repeat(np.arange(len(place)), count[0][block.ravel()]))
-    x = [own[chosen] for own, chosen in zip(predicted, index, strict=True)]
-    y = [own[chosen] for own, chosen in zip(observed, index, strict=True)]
+    (draw,) = draw_blocks(places, predicted, observed, 600, 5, replicates=1)
+    found = resample([draw])
+    origin = np.random.default_rng(5).random(2) * 600
+    blocks = [assign_blocks(place, 600, origin) for place in places]
+    index = [
+        np.repeat(np.arange(len(own)), weights[1][own].astype(int))
+        for own, weights in zip(blocks, draw.weights, strict=True)
+    ]
     for method in range(2):
-        pooled = stats.pearsonr(np.concatenate(x)[:, method], np.concatenate(y)).statistic
-        assert drawn.pooled[0, method] == pytest.approx(pooled, abs=1e-12)
-        centred = [np.concatenate([own - own.mean(axis=0) for own in side]) for side in (x, y)]
-        within = stats.pearsonr(centred[0][:, method], centred[1]).statistic
-        assert drawn.within[0, method] == pytest.approx(within, abs=1e-12)
+        x, y = ([own[:, method] for own in predicted], observed)
+        drawn_x, drawn_y = ([own[chosen] for own, chosen in zip(side, index, strict=True)] for side in (x, y))
+        for kind in ("pooled", "within"):
+            errors = getattr(found, kind)
+            assert errors.r[method] == pytest.approx(correlate_by_hand(x, y, kind), abs=1e-12)
+            assert errors.drawn[0, method] == pytest.approx(correlate_by_hand(drawn_x, drawn_y, kind), abs=1e-12)
         for slide in range(2):
-            own = stats.pearsonr(x[slide][:, method], y[slide]).statistic
-            assert drawn.slides[slide, 0, method] == pytest.approx(own, abs=1e-12)
+            own = correlate_by_hand([drawn_x[slide]], [drawn_y[slide]], "pooled")
+            assert found.slides[slide].drawn[0, method] == pytest.approx(own, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["pooled", "within", "slide"])
+def test_the_error_is_that_of_an_infinitesimal_jackknife(sections, kind):
+    """What r changes by when one block weighs a little more, squared and added up over a slide's blocks."""
+    places, predicted, observed = sections
+    (draw,) = list(draw_blocks(places, predicted, observed, 600, 5, replicates=1))
+    found, step = resample([draw]), 1e-6
+    blocks = [assign_blocks(place, 600, np.random.default_rng(5).random(2) * 600) for place in places]
+    slides = range(1) if kind == "slide" else range(2)
+    expected = 0.0
+    for slide in slides:
+        changes = []
+        for block in range(blocks[slide].max() + 1):
+            r = []
+            for change in (step, -step):
+                weights = [np.ones(len(own)) for own in blocks]
+                weights[slide][blocks[slide] == block] += change
+                r.append(weighted_r([p[:, 0] for p in predicted], observed, weights, kind, slides))
+            changes.append((r[0] - r[1]) / (2 * step))
+        n = len(changes)
+        expected += np.var(changes) * n * n / (n - 1)
+    errors = {"pooled": found.pooled, "within": found.within, "slide": found.slides[0]}[kind]
+    assert errors.variance[0] == pytest.approx(expected, rel=1e-5)
+
+
+def weighted_r(x, y, weights, kind, slides):
+    if kind == "within":
+        x, y = ([own - np.average(own, weights=w) for own, w in zip(side, weights, strict=True)] for side in (x, y))
+    x, y, weights = (np.concatenate([side[at] for at in slides]) for side in (x, y, weights))
+    covariance = np.cov(x, y, aweights=weights, ddof=0)
+    return covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1])
 
 
 def test_a_seed_decides_and_methods_share_their_blocks(sections):
     places, predicted, observed = sections
-    drawn = draw_blocks(places, predicted, observed, 600, 1, replicates=100)
-    again = draw_blocks(places, predicted, observed, 600, 1, replicates=100)
-    alone = draw_blocks(places, [own[:, 1:] for own in predicted], observed, 600, 1, replicates=100)
-    assert np.array_equal(drawn.pooled, again.pooled)
-    assert np.allclose(drawn.pooled[:, 1], alone.pooled[:, 0]), "whatever else is compared"
-    assert not np.array_equal(drawn.pooled, draw_blocks(places, predicted, observed, 600, 2, replicates=100).pooled)
+    drawn, again = (resample(draw_blocks(places, predicted, observed, 600, 1, replicates=100)) for _ in range(2))
+    alone = resample(draw_blocks(places, [own[:, 1:] for own in predicted], observed, 600, 1, replicates=100))
+    other = resample(draw_blocks(places, predicted, observed, 600, 2, replicates=100))
+    assert np.array_equal(drawn.pooled.drawn, again.pooled.drawn)
+    assert np.allclose(drawn.pooled.drawn[:, 1], alone.pooled.drawn[:, 0]), "whatever else is compared"
+    assert np.allclose(drawn.pooled.variance[1], alone.pooled.variance[0])
+    assert not np.array_equal(drawn.pooled.drawn, other.pooled.drawn)
 
 
 def test_larger_blocks_of_a_smooth_map_make_wider_intervals():
@@ -72,7 +100,7 @@ def test_larger_blocks_of_a_smooth_map_make_wider_intervals():
     for seed in range(6):
         own = smooth_maps(place, 300, 2, seed)
         ends = [
-            percentile_interval(draw_blocks([place], [own[:, :1]], [own[:, 1]], side, 1, 500).pooled[:, 0])
+            interval_of_r(resample(draw_blocks([place], [own[:, :1]], [own[:, 1]], side, 1, 500)).pooled, 0)
             for side in (110, 900)
         ]
         widths.append([hi - lo for lo, hi, _ in ends])
@@ -82,16 +110,29 @@ def test_larger_blocks_of_a_smooth_map_make_wider_intervals():
 def test_what_does_not_vary_has_no_interval(sections):
     places, predicted, observed = sections
     constant = [np.column_stack([own[:, 0], np.full(len(own), 7.0)]) for own in predicted]
-    drawn = draw_blocks(places, constant, observed, 600, 1, replicates=50)
-    assert np.isfinite(drawn.pooled[:, 0]).all() and np.isnan(drawn.pooled[:, 1]).all()
-    lo, _, reason = percentile_interval(drawn.pooled[:, 1])
+    found = resample(draw_blocks(places, constant, observed, 600, 1, replicates=50))
+    assert np.isfinite(found.pooled.drawn[:, 0]).all() and np.isnan(found.pooled.drawn[:, 1]).all()
+    lo, _, reason = interval_of_r(found.pooled, 1)
     assert np.isnan(lo) and reason == "100% of the replicates had no variation"
-    assert np.isfinite(percentile_interval(np.r_[np.arange(96.0), [np.nan] * 4])[0]), "a few are left out"
+    assert np.isfinite(interval_of_r(found.pooled, 0)[:2]).all(), "the other one has"
 
 
-def test_the_p_value_fits_the_interval():
-    values = np.random.default_rng(0).normal(0.1, 0.05, 1999)
-    p = two_sided_p(values)
-    assert 0.01 < p < 0.2
-    assert percentile_interval(values, 1 - p - 0.01)[0] > 0 > percentile_interval(values, 1 - p + 0.01)[0]
-    assert two_sided_p(np.ones(999)) == pytest.approx(0.002) and two_sided_p(np.zeros(9)) == 1
+def test_equal_maps_leave_no_doubt(sections):
+    places, _, observed = sections
+    same = [np.column_stack([2 * own, own]) for own in observed]
+    found = resample(draw_blocks(places, same, observed, 600, 1, replicates=50))
+    assert interval_of_r(found.pooled, 0) == (pytest.approx(1), pytest.approx(1), "")
+    assert interval_of_difference(found, 0, 1)[:3] == (pytest.approx(0), pytest.approx(0), 1.0)
+
+
+def test_the_p_value_fits_the_interval(sections):
+    places, predicted, observed = sections
+    noise = [smooth_maps(place, 60, 2, 7) for place in places]
+    close = [own[:, :1] + 0.5 * error for own, error in zip(predicted, noise, strict=True)]
+    found = resample(draw_blocks(places, close, observed, 600, 1, replicates=999))
+    lo, hi, p, _ = interval_of_difference(found, 0, 1)
+    assert lo < found.pooled.r[0] - found.pooled.r[1] < hi and 0.01 < p < 0.9
+    for level, without_zero in ((1 - p - 0.005, True), (1 - p + 0.005, False)):
+        lower, upper, _, _ = interval_of_difference(found, 0, 1, level)
+        assert (lower > 0 or upper < 0) == without_zero
+    assert interval_of_difference(found, 1, 0)[:2] == (pytest.approx(-hi), pytest.approx(-lo))

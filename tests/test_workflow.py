@@ -25,14 +25,9 @@ def results(project):
     return project.folder / "results"
 
 
-TABLES = {
-    "correlate_spots": 1,
-    "measure_sensitivity": 1,
-    "write_table2": 1,
-    "draw_worst": 1,
-    "write_report": 1,
-    "all": 1,
-}
+TABLES = dict.fromkeys(
+    ("correlate_spots", "measure_sensitivity", "write_table2", "draw_worst", "write_report", "all"), 1
+)
 COHORT = TABLES | {"write_evaluation": 1}
 CHECK = {"judge_cohort": 1, "check": 1, "measure_readers": 1}
 
@@ -213,6 +208,7 @@ class TestRerun:
         project.write_sheet("K1", "K4")
 
 
+@pytest.mark.long
 class TestAhead:
     """Work done ahead by two processes, then taken over by the ordinary run."""
 
@@ -265,6 +261,7 @@ class TestReads:
         told = project.run("check", "--cores", "1", expect=1)
         assert "install Space Ranger from 10x Genomics" in told and "Traceback" not in told
 
+    @pytest.mark.long
     def test_the_folder_is_counted_and_the_slide_goes_on_from_it(self, project, results, with_reads):
         assert "count_spots" not in project.planned(), "only where it is asked for, or the sheet names its folder"
         project.write_sheet("K1", "K4")

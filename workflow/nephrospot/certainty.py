@@ -14,14 +14,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from nephrospot.blocks import FEWEST_BLOCKS, REPLICATES, Replicates, choose_block_um, draw_blocks, percentile_interval
+from nephrospot.blocks import FEWEST_BLOCKS, REPLICATES, choose_block_um, draw_blocks
 from nephrospot.fisher import FEWEST, fisher_interval
 from nephrospot.pairs import Pairs
 from nephrospot.spatial import Covariances, equal_edges, measure_covariances
 from nephrospot.spool import Parts
+from nephrospot.studentised import Errors, Resampled, quantile_of_r, reach_of_r, resample
 
-SIZES = {"boot": 1.0, "half": 0.5, "double": 2.0}  # of the blocks, to show what their side does
-ENDS = ["lo", "hi", "fisher_lo", "fisher_hi", *(f"{name}_{end}" for name in SIZES for end in ("lo", "hi"))]
+SIDES = {"half": 0.5, "double": 2.0}  # of the blocks' own, to show what it does
+ENDS = [f"{name}{end}" for name in ("", "fisher_", "boot_", "half_", "double_") for end in ("lo", "hi")]
 NUMBERS = ["n_eff", *ENDS, "block_um", "n_blocks"]
 COLUMNS = ["method", "level", *NUMBERS, "interval"]
 FEWEST_SPOTS = 10
@@ -51,7 +52,7 @@ class Stack:
     predicted: Sequence[np.ndarray]
     observed: Sequence[np.ndarray]
     sizes: list[int]
-    _pooled: dict = field(default_factory=dict, repr=False, compare=False)
+    _resampled: dict = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         return sum(self.sizes)
@@ -72,18 +73,19 @@ class Stack:
         """Side of the blocks for the smoothest of its maps."""
         return choose_block_um(self.places, self.values)
 
-    def draw(self, factor: float, seed: int, replicates: int = REPLICATES) -> Replicates:
-        """Draw blocks of ``factor`` times that side again."""
-        drawn = draw_blocks(self.places, self.predicted, self.observed, factor * self.block_um, seed, replicates)
-        if factor == 1:
-            self._pooled[seed, replicates] = drawn.pooled, drawn.n_blocks
-        return drawn
+    def resample(self, seed: int, replicates: int = REPLICATES) -> Resampled:
+        """Blocks drawn again."""
+        if (seed, replicates) not in self._resampled:
+            self._resampled[seed, replicates] = self._resample(1, seed, replicates)
+        return self._resampled[seed, replicates]
 
-    def draw_pooled(self, seed: int, replicates: int = REPLICATES) -> tuple[np.ndarray, np.ndarray]:
-        """``pooled`` and ``n_blocks`` of the blocks' own side."""
-        if (seed, replicates) not in self._pooled:
-            self.draw(1, seed, replicates)
-        return self._pooled[seed, replicates]
+    def measure_errors(self, factor: float, seed: int) -> Resampled:
+        """Variances from blocks of ``factor`` times the side, without replicates."""
+        return self._resample(factor, seed, 0)
+
+    def _resample(self, factor: float, seed: int, replicates: int) -> Resampled:
+        side = factor * self.block_um
+        return resample(draw_blocks(self.places, self.predicted, self.observed, side, seed, replicates))
 
 
 def stack_methods(pairs: Pairs, methods: Sequence[str]) -> list[Stack]:
@@ -124,26 +126,22 @@ def measure_certainty(stack: Stack, seed: int, replicates: int = REPLICATES) -> 
     parts = stack.covariances
     levels = dict.fromkeys(("pooled", "within"), (sum(parts[1:], parts[0]), slice(None)))
     levels |= {f"slide:{stack.slides[at]}": (parts[at], at) for at in range(len(parts))}
-    ends: dict[tuple[str, int], dict] = {}
-    for name, factor in SIZES.items():
-        drawn = stack.draw(factor, seed, replicates)
-        for level, (_, which) in levels.items():
-            for place, values in enumerate(_at(drawn, level, which).T):
-                ends.setdefault((level, place), {})[name] = percentile_interval(values)
-        if name == "boot":
-            blocks = {level: int(np.min(drawn.n_blocks[which])) for level, (_, which) in levels.items()}
+    drawn = stack.resample(seed, replicates)
+    sizes = np.array(stack.sizes)
+    other_sides = {name: stack.measure_errors(factor, seed) for name, factor in SIDES.items()}
     rows = []
     for level, (covariances, which) in levels.items():
+        errors, n_blocks = _at(drawn, level, which), int(np.min(drawn.n_blocks[which]))
+        n_spots = np.sum(sizes[which])
         for place, method in enumerate(stack.methods):
-            r, n_eff = _correlate(stack, level, which, place), covariances.effective_size(place, -1)
-            row = {
-                "method": method,
-                "level": level,
-                "n_eff": n_eff,
-                "block_um": stack.block_um,
-                "n_blocks": blocks[level],
-            }
-            rows.append(row | _choose(r, n_eff, ends[level, place], blocks[level]))
+            r = errors.r[place] if n_spots >= 3 else np.nan
+            n_eff = covariances.effective_size(place, -1)
+            row = {"method": method, "level": level, "n_eff": n_eff, "block_um": stack.block_um, "n_blocks": n_blocks}
+            quantile, reason = quantile_of_r(errors, place)
+            ends = {"fisher": fisher_interval(r, n_eff)}
+            for name, found in {"boot": drawn, **other_sides}.items():
+                ends[name] = reach_of_r(r, np.sqrt(_at(found, level, which).variance[place]), quantile)
+            rows.append(row | _choose(r, n_eff, ends, reason, n_blocks))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -166,45 +164,28 @@ def add_certainty(
     return joined.astype(dict.fromkeys(NUMBERS, float)).fillna({"interval": ""})
 
 
-def _choose(r: float, n_eff: float, ends: dict[str, tuple[float, float, str]], n_blocks: int) -> dict:
-    """The ends of all intervals, and the words."""
-    row = dict(zip(("fisher_lo", "fisher_hi"), fisher_interval(r, n_eff), strict=True))
-    reasons = {}
-    for name, found in ends.items():
-        row[f"{name}_lo"], row[f"{name}_hi"], reasons[name] = found
+def _choose(r: float, n_eff: float, ends: dict[str, tuple[float, float]], reason: str, n_blocks: int) -> dict:
+    """The ends of all intervals, and the words; ``reason``: why blocks give none."""
+    row = {f"{name}_{end}": value for name, both in ends.items() for end, value in zip(("lo", "hi"), both, strict=True)}
     if not np.isfinite(r):
         return row | {"lo": np.nan, "hi": np.nan, "interval": ""}
-    widths = {name: row[f"{name}_hi"] - row[f"{name}_lo"] for name in ("fisher", "boot")}
-    known = {name: width for name, width in widths.items() if np.isfinite(width)}
+    known = {name: ends[name] for name in ("fisher", "boot") if np.isfinite(ends[name]).all()}
     told = []
-    if not np.isfinite(widths["fisher"]):
+    if "fisher" not in known:
         told.append(f"effective number not estimable ({n_eff:.1f}, needs more than {FEWEST:g})")
-    if reasons["boot"]:
-        told.append(f"no interval from blocks: {reasons['boot']}")
+    if reason:
+        told.append(f"no interval from blocks: {reason}")
     elif n_blocks < FEWEST_BLOCKS:
         told.append(f"too few blocks: {n_blocks} on a slide, {FEWEST_BLOCKS} needed")
     if not known:
         return row | {"lo": np.nan, "hi": np.nan, "interval": "; ".join(told)}
-    wider = max(known, key=known.get)
+    wider = max(known, key=lambda name: np.ptp(known[name]))
     told.insert(0, {"fisher": "Fisher's z with n_eff", "boot": "blocks drawn again"}[wider])
-    return row | {"lo": row[f"{wider}_lo"], "hi": row[f"{wider}_hi"], "interval": "; ".join(told)}
+    return row | dict(zip(("lo", "hi"), known[wider], strict=True)) | {"interval": "; ".join(told)}
 
 
-def _at(drawn: Replicates, level: str, which: int | slice) -> np.ndarray:
-    return drawn.slides[which] if level.startswith("slide:") else getattr(drawn, level)
-
-
-def _correlate(stack: Stack, level: str, which: int | slice, place: int) -> float:
-    numbers = [which] if isinstance(which, int) else range(len(stack.slides))
-    if isinstance(which, int) and stack.sizes[which] < 3:
-        return np.nan
-    x, y = [stack.predicted[at][:, place] for at in numbers], [stack.observed[at] for at in numbers]
-    if level == "within":
-        x, y = ([part - part.mean() for part in side] for side in (x, y))
-    x, y = np.concatenate(x), np.concatenate(y)
-    if min(np.ptp(x), np.ptp(y)) <= 1e-9:
-        return np.nan
-    return float(np.corrcoef(x, y)[0, 1])
+def _at(found: Resampled, level: str, which: int | slice) -> Errors:
+    return found.slides[which] if level.startswith("slide:") else getattr(found, level)
 
 
 def _stack(pairs: Pairs, methods: list[str]) -> Stack:

@@ -14,10 +14,11 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from nephrospot.blocks import FEWEST_BLOCKS, REPLICATES, percentile_interval, two_sided_p
+from nephrospot.blocks import FEWEST_BLOCKS, REPLICATES
 from nephrospot.certainty import FEWEST_SPOTS, Stack, stack_common
 from nephrospot.fisher import zou_interval, zou_p
 from nephrospot.pairs import Pairs
+from nephrospot.studentised import interval_of_difference
 
 LEVEL = 0.05
 FIGURES = [
@@ -76,7 +77,8 @@ def _compare(stack: Stack, methods: Sequence[str], seed: int, replicates: int) -
         return []
     covariances = sum(stack.covariances[1:], stack.covariances[0])
     n_eff = {method: covariances.effective_size(place, -1) for place, method in enumerate(stack.methods)}
-    drawn, n_blocks = stack.draw_pooled(seed, replicates)
+    found = stack.resample(seed, replicates)
+    n_blocks = int(found.n_blocks.min())
     best = max(known, key=r.get)
     z = _slide_z(stack)
     size = {"n": len(stack), "n_slides": len(stack.slides)}
@@ -86,19 +88,12 @@ def _compare(stack: Stack, methods: Sequence[str], seed: int, replicates: int) -
         a, b = reversed(pair) if pair[1] == best else pair
         i, j = stack.methods.index(a), stack.methods.index(b)
         given = (r[a], r[b], matrix[i, j], n_eff[a], n_eff[b])
-        zou, differences = zou_interval(*given), drawn[:, i] - drawn[:, j]
-        boot = percentile_interval(differences)
+        zou, (lo, hi, p, reason) = zou_interval(*given), interval_of_difference(found, i, j)
         row = {"method_a": a, "method_b": b, "r_a": r[a], "r_b": r[b], "diff": r[a] - r[b], "with_best": a == best}
-        row |= size | {"block_um": stack.block_um, "n_blocks": int(n_blocks.min())}
-        row |= {
-            "zou_lo": zou[0],
-            "zou_hi": zou[1],
-            "boot_lo": boot[0],
-            "boot_hi": boot[1],
-            "reason": _tell(boot, n_blocks),
-        }
-        ends = max((ends for ends in (zou, boot[:2]) if np.isfinite(ends).all()), key=np.ptp, default=(np.nan, np.nan))
-        ps = [p for p in (zou_p(*given), np.nan if boot[2] else two_sided_p(differences)) if np.isfinite(p)]
+        row |= size | {"block_um": stack.block_um, "n_blocks": n_blocks, "reason": _tell(reason, n_blocks)}
+        row |= {"zou_lo": zou[0], "zou_hi": zou[1], "boot_lo": lo, "boot_hi": hi}
+        ends = max((ends for ends in (zou, (lo, hi)) if np.isfinite(ends).all()), key=np.ptp, default=(np.nan, np.nan))
+        ps = [p for p in (zou_p(*given), p) if np.isfinite(p)]
         row |= {"lo": ends[0], "hi": ends[1], "p": max(ps, default=np.nan), "p_holm": np.nan, "separable": False}
         rows.append(row | _between_animals(z[:, i] - z[:, j]))
     rows += [_unknown(best, method, r, size) for method in lost]
@@ -148,8 +143,7 @@ def _between_animals(differences: np.ndarray) -> dict:
     return row | {"t_lo": float(ends.low), "t_hi": float(ends.high), "t_p": float(found.pvalue)}
 
 
-def _tell(boot: tuple[float, float, str], n_blocks: np.ndarray) -> str:
-    if boot[2]:
-        return f"no interval from blocks: {boot[2]}"
-    fewest = int(n_blocks.min())
-    return f"too few blocks: {fewest} on a slide, {FEWEST_BLOCKS} needed" if fewest < FEWEST_BLOCKS else ""
+def _tell(reason: str, n_blocks: int) -> str:
+    if reason:
+        return f"no interval from blocks: {reason}"
+    return f"too few blocks: {n_blocks} on a slide, {FEWEST_BLOCKS} needed" if n_blocks < FEWEST_BLOCKS else ""

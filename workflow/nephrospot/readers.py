@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import cohen_kappa_score
 
-from nephrospot.blocks import ORIGINS, REPLICATES, SMALLEST_UM, assign_blocks, percentile_interval
+from nephrospot.blocks import ORIGINS, REPLICATES, SMALLEST_UM, assign_blocks
+from nephrospot.studentised import MOST_UNDEFINED
 
 BINS = [0, 25, 50, 75]  # 0 alone, then up to 25, 50, 75, 100 %
 FEWEST_SPOTS = 20
@@ -156,4 +157,7 @@ def _interval(complete: pd.DataFrame, where: pd.DataFrame, seed: int, replicates
         for _ in part:
             drawn = sum(own[rng.integers(len(own), size=len(own))].sum(axis=0) for own in blocks)
             found.append(_icc_of_moments(drawn))
-    return percentile_interval(np.array(found))
+    undefined = np.isnan(found).mean()
+    if undefined > MOST_UNDEFINED:
+        return np.nan, np.nan, f"{undefined:.0%} of the replicates had no variation"
+    return (*np.nanpercentile(found, [2.5, 97.5]).tolist(), "")

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from nephrospot.blocks import choose_block_um, draw_blocks
+from nephrospot.blocks import about_means, choose_block_um, correlate_sums, draw_blocks
 from nephrospot.peaks import find_highest
 
 REACH_UM, STEP_UM = 50.0, 10.0
@@ -89,7 +89,8 @@ def find_peak(
     side = len(np.unique(shifts[:, 0]))
     x, y, r = find_highest(table["r"].to_numpy().reshape(side, side), STEP_UM)
     block_um = choose_block_um([place_um], [observed[:, None]])
-    drawn = draw_blocks([place_um], [percent], [observed], block_um, seed, replicates).pooled
+    draws = draw_blocks([place_um], [percent], [observed], block_um, seed, replicates)
+    drawn = np.concatenate([correlate_sums(*about_means(draw.add_up()[0]))[1:] for draw in draws])
     drawn = drawn[np.isfinite(drawn).all(axis=1)]
     peaks = np.array([find_highest(values.reshape(side, side), STEP_UM)[:2] for values in drawn])
     along = peaks @ np.array([x, y]) / max(np.hypot(x, y), 1e-9) if len(peaks) else np.zeros(1)

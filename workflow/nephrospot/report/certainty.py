@@ -13,32 +13,31 @@ from nephrospot.report.wording import tell_reference, tell_signed, tell_value
 
 def list_certainty(correlations: pd.DataFrame, labels: Mapping[str, str]) -> dict:
     """One row a comparison and method: r with its interval, n and its worth, within slides, the slides' range."""
-    head = ["comparison", "method", "n", "worth (n_eff)", "slides", "r pooled", "95 % interval", "from", "block, µm",
-            "half the block", "twice the block", "r within", "r by slide", "Moran's I"]  # fmt: skip
+    head = ["comparison", "method", "n", "worth (n_eff)", "r pooled", "95 % interval, and from what",
+            "blocks of half and twice the side", "r within", "r by slide", "Moran's I", "remarks"]  # fmt: skip
     rows = []
     for row in order_rows(correlations, labels, "pooled"):
         same = _same(correlations, row)
         within = same[same["level"] == "within"]
         by_slide = same.loc[same["level"].str.startswith("slide:"), "r"].dropna()
         spread = f"{tell_value(by_slide.min(), 2)} to {tell_value(by_slide.max(), 2)}" if len(by_slide) else "–"
+        source, *remarks = row["interval"].split("; ") if isinstance(row.get("interval"), str) else [""]
+        side = tell_value(row.get("block_um"), 0)
         rows.append(
             [
                 *_name(row, labels),
                 f"{int(row['n']):,}",
                 tell_value(row.get("n_eff"), 0),
-                f"{int(row['n_slides']):,}",
                 tell_value(row["r"], 3),
-                _interval(row, "lo", "hi"),
-                row["interval"] if isinstance(row.get("interval"), str) else "",
-                tell_value(row.get("block_um"), 0),
-                _interval(row, "half_lo", "half_hi"),
-                _interval(row, "double_lo", "double_hi"),
+                f"{_interval(row, 'lo', 'hi')}\n{source}",
+                f"{_interval(row, 'half_lo', 'half_hi')}\n{_interval(row, 'double_lo', 'double_hi')}",
                 tell_value(within["r"].iloc[0], 3) if len(within) else "–",
                 spread,
                 tell_value(row["moran_i"], 2),
+                "; ".join([f"blocks of {side} µm", *remarks]) if side != "–" else "; ".join(remarks),
             ]
         )
-    return {"head": head, "rows": rows, "numeric": [2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13]}
+    return {"head": head, "rows": rows, "numeric": [2, 3, 4, 5, 6, 7, 8, 9]}
 
 
 def list_agreement(correlations: pd.DataFrame, labels: Mapping[str, str]) -> dict:
