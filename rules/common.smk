@@ -224,7 +224,7 @@ def drop_in(wildcards):
 
 def slide_finals(wildcards=None):
     """Input function: what every slide ends with."""
-    finals = expand("<results>/{slide}/slide.json", slide=SLIDES)
+    finals = expand("<results>/{slide}/{file}", slide=SLIDES, file=["slide.json", "inputs.json"])
     finals += expand("<results>/{slide}/{method}/masks.ome.zarr", slide=SLIDES, method=METHODS)
     finals += expand(
         "<results>/{slide}/{method}/{file}",
@@ -239,13 +239,20 @@ def slide_finals(wildcards=None):
     return finals
 
 
-def cohort_finals(wildcards=None):
-    """Input function: what the cohort ends with."""
-    names = ["check.txt", "correlations.parquet", "table2.tsv", "table2.html", "report.html"]
+def cohort_tables(wildcards=None):
+    """Input function: the cohort's numbers."""
+    names = ["correlations.parquet", "differences.parquet", "table2.tsv"]
     names += ["evaluation.parquet", "evaluation.tsv"] if EVALUATED else []
     names += ["readers.tsv"] if SCORED else []
     names += ["sensitivity.tsv"] if DECONVOLVED and TRANSCRIBED else []
     return [f"{settings['results']}/{name}" for name in names]
+
+
+def cohort_finals(wildcards=None):
+    """Input function: what the cohort ends with."""
+    record = [f"provenance/{name}" for name in ("provenance.json", "config.yaml", "slides.tsv")]
+    names = ["check.txt", "table2.html", "report.html", *record]
+    return [*cohort_tables(), *(f"{settings['results']}/{name}" for name in names)]
 
 
 def tell_end(heading):

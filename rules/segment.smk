@@ -126,8 +126,6 @@ rule stitch_masks:
         masks=directory("<results>/{slide}/{method}/masks.ome.zarr"),
     log:
         "<logs>/stitch_masks/{slide}.{method}.log",
-    benchmark:
-        "<logs>/stitch_masks/{slide}.{method}.benchmark.tsv"
     wildcard_constraints:
         method=any_of([*NETWORKS, *ABLATION]),
     conda:

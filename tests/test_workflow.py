@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from demo_project import Project
-from fake_spaceranger import install
+from nephrospot.files import sha256
 from nephrospot.table2 import read_published
 
 
@@ -25,9 +25,9 @@ def results(project):
     return project.folder / "results"
 
 
-TABLES = dict.fromkeys(
-    ("correlate_spots", "measure_sensitivity", "write_table2", "draw_worst", "write_report", "all"), 1
-)
+TABLES = "correlate_spots measure_sensitivity write_table2 draw_worst write_report record_provenance all"
+TABLES = dict.fromkeys(TABLES.split(), 1)
+END = {"write_report": 1, "record_provenance": 1, "all": 1}  # the page and the record print every setting
 COHORT = TABLES | {"write_evaluation": 1}
 CHECK = {"judge_cohort": 1, "check": 1, "measure_readers": 1}
 
@@ -82,6 +82,15 @@ class TestFirstRun:
         summary = json.loads((results / "K1/omni-seg/predict.json").read_text())
         assert summary["weights_sha256"] in page and "imulated" in page
 
+    def test_the_record_knows_every_file_and_table(self, results, project):
+        record = json.loads((results / "provenance/provenance.json").read_text())
+        images = [f"demo/{slide}/slide.tiff" for slide in ("K1", "K4")]
+        read = [*images, "demo/reference.h5ad", "workflow/weights/simulated/omni-seg.safetensors"]
+        for path in read:
+            assert record["inputs"][path]["sha256"] == sha256(project.folder / path)
+        assert record["results"]["results/table2.tsv"]["sha256"] == sha256(results / "table2.tsv")
+        assert len(record["checkout"]["commit"]) in (0, 40) and record["versions"]["torch"]
+
     def test_nothing_temporary_is_left(self, results):
         assert not [path for path in results.rglob("*") if ".tmp" in path.name or "unfinished" in path.name]
 
@@ -103,7 +112,9 @@ class TestRerun:
 
     def test_an_added_slide_runs_itself_and_the_tables(self, project):
         project.write_sheet("K1", "K4", "K7")
-        own = dict.fromkeys(("simulate_slide", "check_slide", "find_tiles", "deconvolve_spots", "import_masks"), 1)
+        own = dict.fromkeys(
+            ("simulate_slide", "check_slide", "hash_inputs", "find_tiles", "deconvolve_spots", "import_masks"), 1
+        )
         own |= {"predict_masks": 2, "stitch_masks": 2} | CHECK
         assert project.planned() == own | after_masks(3, 2, 1) | COHORT
         project.write_sheet("K1", "K4")
@@ -127,16 +138,16 @@ class TestRerun:
             ({"deconvolution": {"min_umi": 600}}, {"deconvolve_spots": 2, "try_spots": 2, **TABLES}),
             (
                 {"deconvolution": {"cell_umi": {"PT-S1": 9000}}},
-                {"measure_sensitivity": 1, "write_report": 1, "all": 1},
+                {"measure_sensitivity": 1, **END},
             ),
             (
                 {"deconvolution": {"second": {"reference": "demo/reference.h5ad"}}},
                 {"deconvolve_second": 2, **CHECK, **TABLES},
             ),
             ({"postprocess": {"CAP": {"min_area_um2": 900}}}, {"stitch_masks": 4, **after_masks(4, 4), **COHORT}),
-            ({"evaluation": {"iou": 0.6}}, {"evaluate_masks": 4, "write_evaluation": 1, "write_report": 1, "all": 1}),
-            ({"segmentation": {"shares": 4}}, {"write_report": 1, "all": 1}),
-            ({"methods": {"omni-seg": {"label": "Another name"}}}, {"write_table2": 1, "write_report": 1, "all": 1}),
+            ({"evaluation": {"iou": 0.6}}, {"evaluate_masks": 4, "write_evaluation": 1, **END}),
+            ({"segmentation": {"shares": 4}}, {**END}),
+            ({"methods": {"omni-seg": {"label": "Another name"}}}, {"write_table2": 1, **END}),
         ],
         ids=[
             "spot size",
@@ -206,76 +217,6 @@ class TestRerun:
         told = project.run("-n", expect=1)
         assert "slides/gone.svs" in told and "Traceback" not in told
         project.write_sheet("K1", "K4")
-
-
-@pytest.mark.long
-class TestAhead:
-    """Work done ahead by two processes, then taken over by the ordinary run."""
-
-    def test_it_ends_with_the_same_bytes_and_no_network_runs_again(self, project, results):
-        store = results / "K1/omni-seg/predicted.zarr"
-        before = {path.relative_to(store): path.read_bytes() for path in store.rglob("[0-9z]*") if path.is_file()}
-        assert len(before) > 4
-        shutil.rmtree(store)
-        (results / "K1/omni-seg/predict.json").unlink()
-        path = project.folder / "config/config.yaml"
-        kept = path.read_text()
-        project.configure({"segmentation": {"shares": 2}})
-        try:
-            told = project.run("predict_ahead", "--cores", "2")
-            assert "2-of-2" in told
-            ready = json.loads((results / "ahead.json").read_text())["ready"]
-            assert ready == ["results/K1/omni-seg/predicted.zarr"], "what is done isn't done again"
-            project.run("--cores", "2")
-        finally:
-            path.write_text(kept)
-        after = {path.relative_to(store): path.read_bytes() for path in store.rglob("[0-9z]*") if path.is_file()}
-        assert after == before
-        facts = json.loads((results / "K1/omni-seg/predict.json").read_text())
-        log = (results / "logs/predict_masks/K1.omni-seg.log").read_text()
-        assert float(re.search(r"done in ([\d.]+) s", log)[1]) < 0.5 * facts["seconds"], "taken over, not computed"
-        assert not list((results / "K1/omni-seg").glob(".predicted*")), "nothing is left behind"
-
-
-class TestReads:
-    """From raw reads, with a program that stands for the user's Space Ranger."""
-
-    @pytest.fixture
-    def with_reads(self, project, tmp_path):
-        (tmp_path / "bin").mkdir()
-        shutil.copytree(project.folder / "demo/K1/outs", tmp_path / "bin/outs")
-        for name in ("fastq/K1_S1_L001_R1_001.fastq.gz", "fastq/K1_S1_L001_R2_001.fastq.gz", "mm10/reference.json"):
-            (tmp_path / name).parent.mkdir(exist_ok=True)
-            (tmp_path / name).touch()
-        reads = {"spaceranger": str(install(tmp_path / "bin")), "transcriptome": str(tmp_path / "mm10")}
-        reads["slides"] = {"K1": {"fastqs": str(tmp_path / "fastq"), "serial": "V19J01-123", "area": "A1"}}
-        path = project.folder / "config/config.yaml"
-        kept = path.read_text()
-        project.configure({"reads": reads})
-        yield tmp_path / "bin"
-        path.write_text(kept)
-        project.write_sheet("K1", "K4")
-
-    def test_without_space_ranger_nothing_starts(self, project, with_reads):
-        (with_reads / "spaceranger").unlink()
-        told = project.run("check", "--cores", "1", expect=1)
-        assert "install Space Ranger from 10x Genomics" in told and "Traceback" not in told
-
-    @pytest.mark.long
-    def test_the_folder_is_counted_and_the_slide_goes_on_from_it(self, project, results, with_reads):
-        assert "count_spots" not in project.planned(), "only where it is asked for, or the sheet names its folder"
-        project.write_sheet("K1", "K4")
-        sheet = project.folder / "config/slides.tsv"
-        sheet.write_text(sheet.read_text().replace("demo/K1/outs", "results/spaceranger/K1/outs"))
-        project.run("results/K1/slide.json", "--cores", "2")
-        slide = json.loads((results / "K1/slide.json").read_text())
-        assert slide["visium"] == "results/spaceranger/K1/outs" and slide["problems"] == []
-        told = [json.loads(line) for line in (with_reads / "calls.jsonl").read_text().splitlines()]
-        assert len(told) == 1 and {"count", "--id=K1", "--localcores=2", "--area=A1"} <= set(told[0])
-        another = {"fastqs": str(with_reads.parent / "fastq"), "sample": "K1", "serial": "V19J01-123", "area": "B1"}
-        project.configure({"reads": {"slides": {"K4": another}, "min_version": "3.0"}})
-        assert project.planned("results/K1/slide.json") == {}, "another slide or version limit counts nothing again"
-        shutil.rmtree(results / "spaceranger")
 
 
 class TestTools:

@@ -26,6 +26,11 @@ class Job(NamedTuple):
     comment: str
 
 
+def hear_ctrl_c() -> None:
+    """Tests that a shell started in the background would have Snakemake ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class SlurmProject(Project):
     """Two small slides, and Snakemake as a user starts it."""
 
@@ -45,8 +50,9 @@ class SlurmProject(Project):
         command = [str(SNAKEMAKE), *arguments, "--profile", "slurm", *SOON]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM")}
         return subprocess.Popen(
-            command, cwd=self.folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
+            command, cwd=self.folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            preexec_fn=hear_ctrl_c,
+        )  # fmt: skip
 
     def run(self, *arguments: str, expect: int = 0, timeout: float = 900) -> str:
         """The same, waited for; what it printed."""

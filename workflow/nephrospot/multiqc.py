@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-ABOUT = "By nephrospot: does the segmentation see the tissue that the pathologist and the transcripts see?"
+ABOUT = "By nephrospot: how closely the segmentation follows the pathologist and the transcripts"
 
 
 def tell_slides(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nephrospot.blocks import Draw, about_means, correlate_sums
+from nephrospot.blocks import ROUNDING, Draw, about_means, correlate_sums
 
 MOST_UNDEFINED = 0.05
 NO_ERROR = 1e-20  # variance of an r that no block contradicts, such as 1 of equal maps
@@ -155,17 +155,18 @@ def _influence(moments: np.ndarray, sums: np.ndarray, about: np.ndarray) -> np.n
     """
     n, x, y = (sums[:, at] for at in range(3))
     x, y, (xx, yy, xy) = x / n, y / n, about
-    with np.errstate(invalid="ignore", divide="ignore"):
-        both = np.sqrt(xx * yy)
-        half_r = xy / both / 2
-        factors = [
-            x * y / both - half_r * (x * x / xx + y * y / yy),
-            2 * half_r * x / xx - y / both,
-            2 * half_r * y / yy - x / both,
-            -half_r / xx,
-            -half_r / yy,
-            1 / both,
-        ]
+    # A side that is constant, and what rounding leaves of it, has no influence that could be told.
+    xx, yy = (np.where(own > ROUNDING, own, np.nan) for own in (xx, yy))
+    both = np.sqrt(xx * yy)
+    half_r = xy / both / 2
+    factors = [
+        x * y / both - half_r * (x * x / xx + y * y / yy),
+        2 * half_r * x / xx - y / both,
+        2 * half_r * y / yy - x / both,
+        -half_r / xx,
+        -half_r / yy,
+        1 / both,
+    ]
     return np.stack(factors, axis=-1).swapaxes(0, 1) @ moments.transpose(2, 1, 0)
 
 
