@@ -5,6 +5,7 @@ python child.py KIND SEED FILE_DESCRIPTOR SECONDS MEGABYTES        cases come in
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import resource
@@ -33,7 +34,9 @@ def main() -> None:
         print("ready", file=answers, flush=True)
         for line in sys.stdin:
             resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + float(seconds)) + 1, -1))
+            faulthandler.dump_traceback_later(0.8 * float(seconds))  # to the log, should it come to a hang
             print(json.dumps(measure(read, Path(json.loads(line)))), file=answers, flush=True)
+            faulthandler.cancel_dump_traceback_later()
 
 
 def measure(read, case: Path) -> dict:

@@ -58,6 +58,16 @@ def wrap_value(path: Path, rng: Random) -> str:
     return _change_tree(path, rng, lambda owner, key: owner.__setitem__(key, [owner[key]] * rng.choice((1, 2, 300))))
 
 
+def nest_value(path: Path, rng: Random) -> str:
+    """As deep as JSON can still be read; what goes through the tree is next."""
+
+    def nest(owner, key):
+        for _ in range(rng.choice((100, 300, 450))):
+            owner[key] = rng.choice(([owner[key]], {"a": owner[key]}))
+
+    return _change_tree(path, rng, nest)
+
+
 def nest_deeply(path: Path, rng: Random) -> str:
     """Brackets within brackets, beyond what a recursive reader can follow."""
     text, sign = path.read_text(encoding="utf-8"), rng.choice(('{"a":', "["))
@@ -69,7 +79,7 @@ def nest_deeply(path: Path, rng: Random) -> str:
 
 JSON = (
     replace_value, replace_value, replace_number, replace_number, scale_number, remove_value, rename_key, write_word,
-    wrap_value, nest_deeply,
+    wrap_value, nest_value, nest_deeply,
 )  # fmt: skip
 
 

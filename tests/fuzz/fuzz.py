@@ -29,7 +29,6 @@ from supervise import Bounds, Reader  # noqa: E402
 
 PROJECT = HERE.parents[1]
 SHARED = PROJECT.parent / "shared" / "data"  # public material beside the checkout, used where there is some
-KEPT = PROJECT / "results" / "fuzz"
 COLUMNS = ("kind", "cases", "refused with a sentence", "read", "findings", "most MB", "most s")
 
 
@@ -42,6 +41,7 @@ def main() -> int:
     parser.add_argument("--only", type=int, help="the number of one case, to see it again")
     parser.add_argument("--seconds", type=float, default=20, help="processor time of a case")
     parser.add_argument("--megabytes", type=int, default=2500, help="memory of a case")
+    parser.add_argument("--kept", type=Path, default=PROJECT / "results" / "fuzz", help="where findings go")
     asked = parser.parse_args()
     bounds = Bounds(asked.seconds, asked.megabytes)
     table = []
@@ -69,7 +69,7 @@ def run_kind(name: str, kind: Kind, asked: argparse.Namespace, bounds: Bounds, w
             if asked.only is not None:
                 print(json.dumps(answer, indent=2, ensure_ascii=False))
             if answer["end"] == "finding":
-                keep(case, answer)
+                keep(case, answer, asked.kept)
     ends = ("refused", "read", "finding")
     counted = (name, sum(told.values()), *(told[end] for end in ends), most_mb, most_s)
     return dict(zip(COLUMNS, counted, strict=True))
@@ -107,9 +107,9 @@ def make_case(name: str, kind: Kind, seed: int, number: int, seeds: list[Path], 
     return changes
 
 
-def keep(case: Path, answer: dict) -> None:
+def keep(case: Path, answer: dict, kept: Path) -> None:
     """A finding with its files, to be looked at."""
-    folder = KEPT / f"{answer['kind']}-{answer['seed']}-{answer['number']}"
+    folder = kept / f"{answer['kind']}-{answer['seed']}-{answer['number']}"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(case, folder)
     (folder / "finding.json").write_text(json.dumps(answer, indent=2, ensure_ascii=False), encoding="utf-8")

@@ -110,7 +110,11 @@ def read_config(case: Path) -> None:
     from nephrospot.settings import read_settings
     from nephrospot.training.runs import list_runs
 
-    settings = read_settings(json.loads((case / "config.json").read_text(encoding="utf-8")))
+    try:
+        config = json.loads((case / "config.json").read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise InputError("Snakemake reads the configuration, and tells itself what isn't YAML.") from error
+    settings = read_settings(config)
     os.chdir(case.parent)
     list_runs(settings["training"])
     expand_sweep(settings["methods"], settings["segmentation"]["sweep"])

@@ -29,6 +29,7 @@ def write_big_tiff(folder: Path, shared: Path) -> None:
     with tifffile.TiffWriter(folder / "slide.tiff", bigtiff=True, ome=True) as tiff:
         size = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
         options = {"photometric": "rgb", "tile": (128, 128), "compression": "lzw"}
+        options["resolution"] = (2e4, 2e4, "CENTIMETER")
         tiff.write(paint(), subifds=1, metadata={"axes": "YXS", **size}, **options)
         tiff.write(paint()[::2, ::2], subfiletype=1, **options)
 

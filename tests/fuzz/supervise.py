@@ -96,5 +96,6 @@ class Reader:
             name = "no answer"
         self._answers.close()
         what = {"SIGXCPU": "hang: the processor time was used up", "no answer": "hang: no answer"}.get(name, "crash")
-        said = self.log.read_text(encoding="utf-8", errors="replace")[-4000:]
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        said = "\n".join(line for line in lines if not line.startswith("Extension modules:"))[-4000:]
         return f"{said}\n{what} ({name})"
