@@ -133,6 +133,7 @@ class TiffPixels:
             raise
 
     def _open(self, path: Path) -> None:
+        list_pages(self._tiff)  # counts them, so that tifffile comes to an end with them
         if not self._tiff.series:
             raise tifffile.TiffFileError("no image in the file")
         series = max(self._tiff.series, key=lambda s: s.size)
