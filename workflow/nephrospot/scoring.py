@@ -157,6 +157,8 @@ def import_sheet(sheet: str | Path, key: str | Path, tissues: Sequence[str], rea
     for name in ("number", "kit", *tissues):
         if name not in header:
             problems.add(f"{place}: there is no column {name!r}; fill in sheet.csv as it was made.")
+        elif header.count(name) > 1:
+            problems.add(f"{place}: column {name!r} stands there twice; fill in sheet.csv as it was made.")
     problems.raise_if_any()
     kits = set(table["kit"]) - {""}
     if kits != set(known["kit"]):
