@@ -120,6 +120,16 @@ def lose_scale(content):
     return json.loads(json.dumps(content).replace('"scale"', '"size"'))
 
 
+def level(key, value):
+    """Something else in the scale of the second level."""
+
+    def change(content):
+        content["attributes"]["ome"]["multiscales"][0]["datasets"][1]["coordinateTransformations"][0][key] = value
+        return content
+
+    return metadata("", change)
+
+
 def put(values):
     return lambda held, name: held.create_dataset(name, data=values)
 
@@ -156,6 +166,8 @@ CASES = {
     "an empty checkpoint": ("checkpoint", seed_models.write_checkpoint, erase, "isn't a torch checkpoint"),
     "metadata that are a list": ("zarr", ZARR, metadata("", lambda content: [content]), "isn't an OME-Zarr"),
     "a label without a place": ("zarr", ZARR, metadata("", lose_scale), "isn't an OME-Zarr"),
+    "a level without a scale": ("zarr", ZARR, level("type", "size"), "isn't an"),
+    "a level mirrored": ("zarr", ZARR, level("scale", [-2.0, 2.0]), "isn't an"),
     "a path with NUL": ("sheet tsv", SHEET, replace("slides.tsv", "a.tiff", "a\0.tiff"), r"'a\\x00\.tiff' doesn't"),
     "a path of 10,000 letters": ("sheet tsv", SHEET, replace("slides.tsv", "a.tiff", "a/" * 5000), "doesn't exist"),
     "a patch with NUL": ("patches csv", PATCHES, replace("list.csv", "im_0_0.png", "im\0.png"), "there is no file"),

@@ -201,6 +201,9 @@ def _check_label(label: zarr.Group) -> None:
     if not (0 < mpp_y < math.inf and 0 < mpp_x < math.inf and math.isfinite(corner_y) and math.isfinite(corner_x)):
         raise ValueError(f"{label.path} has no place in µm")
     for dataset in read_metadata(label)["multiscales"][0]["datasets"]:
+        scale = next(step["scale"] for step in dataset["coordinateTransformations"] if step["type"] == "scale")
+        if not all(0 < float(size) < math.inf for size in scale[-2:]):
+            raise ValueError(f"{label.path}/{dataset['path']} has no pixels in µm")
         array = label[dataset["path"]]
         if not isinstance(array, zarr.Array) or array.ndim != 2 or array.dtype.kind not in "bui":
             raise ValueError(f"{label.path}/{dataset['path']} isn't a plane of labels")
