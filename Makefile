@@ -1,6 +1,7 @@
 # make run    the demonstration: four simulated kidneys → results/report.html
 # make eight  the same with all eight methods of the papers' Table II
 # make test   the tests; make test-long  the longest of them; make test-real  more of them, on public material; make test-slurm  on a real Slurm, started here
+# make fuzz   damaged files of every kind by the thousand; ARGS='--cases 50 --kind tiff --seed 2'
 # make bench  segmentation beside other tools (makes an environment of its own for them)
 # make coverage  what our intervals hold, by simulation; make controls  controls on the results of make run
 # make recovery  known cell types given back by RCTD and NNLS, on the public material
@@ -41,6 +42,10 @@ test-real: $(VENV)/ready
 test-slurm: $(VENV)/ready
 	python tests/slurm/cluster.py start --install
 	python -m pytest -m slurm tests/slurm $(ARGS); status=$$?; python tests/slurm/cluster.py stop; exit $$status
+
+# Damaged files of every kind, each read or refused in a sentence, within bounds of time and memory (docs/trust.md).
+fuzz: $(VENV)/ready
+	python tests/fuzz/fuzz.py $(ARGS)
 
 check: $(VENV)/ready
 	snakemake --cores $(CORES) check
@@ -103,4 +108,4 @@ $(VENV)/kpis: $(VENV)/ready envs/kpis.txt
 	$(VENV)/bin/python -m pip install --quiet --constraint envs/constraints.txt --constraint envs/kpis.txt --editable '.[rctd,slurm,test,kpis]'
 	touch $@
 
-.PHONY: run eight test test-long test-real test-slurm check lint weights bench coverage controls recovery plan scale
+.PHONY: run eight test test-long test-real test-slurm fuzz check lint weights bench coverage controls recovery plan scale

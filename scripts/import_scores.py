@@ -1,19 +1,13 @@
 """A filled-in scoring sheet → scores of each slide."""
 
-from pathlib import Path
-
-from nephrospot.files import whole
 from nephrospot.job import job
-from nephrospot.scoring import import_sheet
+from nephrospot.scoring import import_sheet, write_scores
 
 with job(snakemake):
     p = snakemake.params
     scores = import_sheet(snakemake.input.sheet, p.key, p.tissues, p.reader)
-    folder = Path(snakemake.output.folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for slide, table in scores.items():
-        with whole(folder / f"{slide}.csv") as temporary:
-            table.to_csv(temporary, index=False)
+    folder = snakemake.output.folder
+    write_scores(folder, scores)
     total = sum(map(len, scores.values()))
     print(f"{total} scores of {len(scores)} slides are in {folder}; add their rows to the files under column scores")
     print("of the sample sheet, or give these files there.")

@@ -105,6 +105,7 @@ REFUSED = {
     "no percent": (lambda sheet: sheet.replace({"CAP": {"5": "much"}}), "number 5: CAP is 'much'"),
     "too much": (lambda sheet: sheet.replace({"CAP": {"5": "500"}}), "give percent from 0 to 100"),
     "no column": (lambda sheet: sheet.drop(columns="CAP"), "no column 'CAP'"),
+    "a column twice": (lambda sheet: sheet.rename(columns={"note": "CAP"}), "column 'CAP' stands there twice"),
     "nothing filled in": (lambda sheet: sheet.assign(CAP=""), "no spot is scored"),
 }
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from pathlib import Path
 
 import h5py
 
-from nephrospot.errors import InputError
+from nephrospot.errors import InputError, tell_cause
+from nephrospot.hdf5 import HDF5_ERRORS, check_parts, read_texts
+from nephrospot.mtx import read_lines
 from nephrospot.visium import find_outs
 
 
@@ -25,15 +25,14 @@ def read_count_barcodes(folder: str | Path) -> list[str] | None:
     if matrix.is_file():
         try:
             with h5py.File(matrix) as file:
-                return [barcode.decode() for barcode in file["matrix/barcodes"][:]]
-        except (OSError, KeyError) as error:
-            raise InputError(f"{matrix}: it is cut short or isn't Space Ranger's ({error}); copy it again.") from error
+                check_parts(file)
+                return read_texts(file["matrix/barcodes"]).tolist()
+        except HDF5_ERRORS as error:
+            raise InputError(
+                f"{matrix}: it is cut short or isn't Space Ranger's ({tell_cause(error)}); copy it again."
+            ) from error
     for name in ("barcodes.tsv.gz", "barcodes.tsv"):
         path = outs / "filtered_feature_bc_matrix" / name
         if path.is_file():
-            try:
-                with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
-                    return [line.strip() for line in file if line.strip()]
-            except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-                raise InputError(f"{path}: it is cut short ({error}); copy it again.") from error
+            return [line.strip() for line in read_lines(path)]
     return None

@@ -17,6 +17,7 @@ from nephrospot.tissue import measure_tissue
 from nephrospot.visium import VisiumGrid, read_positions
 
 MIN_COUNTED_SHARE = 0.1  # of the spots on tissue; fewer with counts means another slide's matrix
+LARGEST_MM2 = 40_000.0  # 200 × 200 mm, more than the largest glass slide
 PLAIN = ("slide", "image", "visium", "species")
 
 
@@ -72,6 +73,7 @@ def check_slide(row: Mapping, registration: dict) -> dict:
             settled = problems.catch(_settle_mpp, slide, row["mpp"], grid, transform.scale, where)
             if settled:
                 manifest["mpp"], manifest["mpp_witnesses"] = settled
+                whole_file = whole_file and problems.catch(_check_area, slide, settled[0], where)
             if grid:
                 problems.catch(_check_places, slide, grid, transform, where, notes)
             if settled and whole_file:
@@ -149,6 +151,17 @@ def _settle_mpp(slide: Slide, override: float, grid: VisiumGrid | None, scale: f
         where=where,
         fiducial=fiducial and fiducial / scale,
     )
+
+
+def _check_area(slide: Slide, mpp: float, where: str) -> bool:
+    """Refuse a slide that no glass could carry, before pictures of all of it are made."""
+    width_mm, height_mm = (size * mpp / 1000 for size in (slide.width_px, slide.height_px))
+    if width_mm * height_mm > LARGEST_MM2:
+        raise InputError(
+            f"{where}: at {mpp:.4g} µm per pixel the image would be {width_mm:.4g} × {height_mm:.4g} mm large; give "
+            "the right mpp, or export the slide again."
+        )
+    return True
 
 
 def _check_places(slide: Slide, grid: VisiumGrid, transform, where: str, notes: Problems) -> None:

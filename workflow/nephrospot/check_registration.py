@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import cv2
+import numpy as np
 
 from nephrospot.errors import InputError, Problems
 from nephrospot.estimate import estimate_transform, tell_estimate
+from nephrospot.pictures import read_picture
 from nephrospot.registration import Transform, compare_images, judge_registration
 from nephrospot.slide import Slide
 from nephrospot.visium import VisiumGrid
 
 SIZE_TOLERANCE = 0.01
+LARGEST_MM = 500.0  # a slide and a picture beside it; more would fill the memory where the two are laid on one another
 THUMBNAIL_PX = 2000  # as many as Space Ranger's picture has
 
 
@@ -52,9 +55,8 @@ def check_registration(
     """
     hires, scalef = None, grid.scalefactors.get("tissue_hires_scalef")
     if grid.hires_path and scalef:
-        hires = cv2.imread(str(grid.hires_path), cv2.IMREAD_GRAYSCALE)
-        if hires is None:
-            raise InputError(f"{grid.hires_path}: the picture can't be read; copy it again from the Space Ranger run.")
+        hires = read_picture(grid.hires_path, cv2.IMREAD_GRAYSCALE)
+        _check_extent(slide, hires.shape, scalef, transform, mpp, where)
         seen = [size / scalef * transform.scale for size in (hires.shape[1], hires.shape[0])]
         ratios = seen[0] / slide.width_px, seen[1] / slide.height_px
         placed = transform.x_px or transform.y_px  # then the sheet says where the crop lies
@@ -80,3 +82,18 @@ def check_registration(
     for sentence in noted:
         notes.add(sentence + told)
     return result and result | {"estimate": estimate.describe() if estimate else None}
+
+
+def _check_extent(
+    slide: Slide, shape: tuple[int, int], scalef: float, transform: Transform, mpp: float, where: str
+) -> None:
+    """Refuse pictures that the scale factors or the sheet put too far from the slide, or make too large."""
+    axes = ((transform.x_px, slide.width_px, shape[1]), (transform.y_px, slide.height_px, shape[0]))
+    for begin, size_px, hires_px in axes:
+        ends = (0.0, size_px, begin, begin + hires_px / scalef * transform.scale)
+        span_mm = np.ptp(ends) * mpp / 1000
+        if not span_mm <= LARGEST_MM:
+            raise InputError(
+                f"{where}: the slide and Space Ranger's picture would lie on {span_mm:.4g} mm; check visium_scale, "
+                "visium_x_px, visium_y_px and mpp in the sheet, and tissue_hires_scalef in scalefactors_json.json."
+            )

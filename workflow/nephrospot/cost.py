@@ -12,7 +12,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from nephrospot.files import whole
-from nephrospot.models import TISSUES, Method, build, scale_id, tissue_id
+from nephrospot.models import TISSUES, Method, build, build_shapes, scale_id, tissue_id
 from nephrospot.models.weights import load_weights
 
 # Each tissue's scale code in the published data: what the counts assume, and no network's cost depends on.
@@ -28,12 +28,6 @@ COLUMNS = [
 def list_readings(tissues: Sequence[str]) -> list[tuple[int, int]]:
     """(tissue id, scale id) of tissues at their published scale codes, as `Method.margins` takes them."""
     return [(tissue_id(tissue), scale_id(PUBLISHED_CODES[tissue])) for tissue in tissues]
-
-
-def build_shapes(network: str, **options) -> Method:
-    """A method whose tensors have shapes and no content (torch's device "meta"): counting takes no memory or time."""
-    with torch.device("meta"):
-        return build(network, **options).eval()
 
 
 def count_parameters(method: Method, tissues: Sequence[str] = (), side_px: int = GRADIENT_PX) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,12 +10,15 @@ import anndata as ad
 import h5py
 import numpy as np
 import pandas as pd
-import scanpy as sc
 from scipy import sparse
 
 from nephrospot.barcodes import read_count_barcodes
-from nephrospot.errors import InputError
+from nephrospot.errors import InputError, tell_cause
+from nephrospot.hdf5 import HDF5_ERRORS, check_indices, check_parts, read_texts
+from nephrospot.mtx import read_lines, read_mtx
 
+GENE = "Gene Expression"
+FEATURES = {"gene_ids": "id", "name": "name", "feature_types": "feature_type"}
 H5_PARTS = ("barcodes", "data", "features", "indices", "indptr", "shape")
 
 
@@ -92,40 +96,68 @@ def _find_matrix(folder: Path) -> Path:
 
 
 def _read_h5(path: Path) -> ad.AnnData:
-    damaged = f"{path}: can't be read as a Space Ranger matrix ({{}}); copy it again, an interrupted copy is likely."
     try:
         with h5py.File(path) as file:
+            check_parts(file)
             matrix = file.get("matrix", {})
             lacking = [part for part in H5_PARTS if part not in matrix]
-        if lacking:
-            raise InputError(damaged.format(f"lacks matrix/{lacking[0]}"))
-        return _without_name_warning(sc.read_10x_h5, path)
-    except (OSError, KeyError) as error:
-        raise InputError(damaged.format(str(error).splitlines()[0])) from error
+            if lacking:
+                raise ValueError(f"lacks matrix/{lacking[0]}")
+            n_genes, n_spots = (int(size) for size in matrix["shape"][:])
+            arrays = tuple(matrix[name][:] for name in ("data", "indices", "indptr"))
+            if any(array.dtype.kind not in "iu" for array in arrays[1:]):
+                raise ValueError("its indices aren't whole numbers")
+            counts = sparse.csr_matrix(arrays, shape=(n_spots, n_genes))
+            check_indices(counts)
+            features = {name: read_texts(matrix[f"features/{part}"]) for name, part in FEATURES.items()}
+            return _name_parts(counts, read_texts(matrix["barcodes"]), features)
+    except HDF5_ERRORS as error:
+        raise InputError(
+            f"{path}: can't be read as a Space Ranger matrix ({tell_cause(error)}); copy it again, an interrupted copy "
+            "is likely."
+        ) from error
 
 
 def _read_mtx(folder: Path) -> ad.AnnData:
-    for wanted in (("matrix.mtx",), ("barcodes.tsv",), ("features.tsv", "genes.tsv")):
-        if not any((folder / f"{name}{end}").is_file() for name in wanted for end in ("", ".gz")):
-            raise InputError(f"{folder}: {wanted[0]}.gz is lacking; copy the whole folder from Space Ranger.")
-    try:
-        return _without_name_warning(sc.read_10x_mtx, folder, make_unique=False)
-    except (OSError, EOFError, KeyError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{folder}: can't be read as a 10x matrix ({reason}); copy it again.") from error
+    found = []
+    for names in (("matrix.mtx",), ("barcodes.tsv",), ("features.tsv", "genes.tsv")):
+        paths = [folder / f"{name}{end}" for name in names for end in (".gz", "")]
+        found.append(next((path for path in paths if path.is_file()), None))
+        if found[-1] is None:
+            raise InputError(f"{folder}: {names[0]}.gz is lacking; copy the whole folder from Space Ranger.")
+    matrix, names, features = found
+    barcodes, rows = read_lines(names), [line.split("\t") for line in read_lines(features)]
+    short = next((number for number, row in enumerate(rows, start=1) if len(row) < 2), None)
+    if short:
+        raise InputError(
+            f"{features}, line {short}: a gene's id and name were expected, with a tab between; copy it again."
+        )
+    columns = {"gene_ids": [row[0] for row in rows], "name": [row[1] for row in rows]}
+    # Space Ranger 1 wrote genes.tsv, without a third column.
+    columns["feature_types"] = [row[2] if len(row) > 2 else GENE for row in rows]
+    counts = read_mtx(matrix, {features.name: len(rows), names.name: len(barcodes)}).T.tocsr()
+    return _name_parts(counts, barcodes, columns)
 
 
-def _without_name_warning(read, *args, **kwargs) -> ad.AnnData:
-    import warnings
-
-    with warnings.catch_warnings():  # repeated gene names are mended and noted below
+def _name_parts(matrix: sparse.csr_matrix, barcodes: Iterable[str], features: dict) -> ad.AnnData:
+    """The matrix with names of its spots and genes; antibodies and guides are left out."""
+    features = pd.DataFrame({name: list(values) for name, values in features.items()})
+    if matrix.shape != (len(barcodes), len(features)):
+        raise ValueError(
+            f"{matrix.shape[0]} x {matrix.shape[1]} counts of {len(barcodes)} spots and {len(features)} genes"
+        )
+    genes = (features["feature_types"] == GENE).to_numpy()
+    var = features[genes].set_index("name").rename_axis(None)
+    with warnings.catch_warnings():  # repeated gene names are mended and noted later, repeated barcodes refused
         warnings.filterwarnings("ignore", message=".*names are not unique.*")
-        return read(*args, **kwargs)
+        return ad.AnnData(matrix[:, genes], obs=pd.DataFrame(index=pd.Index(barcodes, dtype=object)), var=var)
 
 
 def are_counts(matrix) -> bool:
     """Whether every value is a whole number, finite and not negative, and not all are zero."""
     data = matrix.data if sparse.issparse(matrix) else np.asarray(matrix)
+    if data.dtype.kind not in "buif":
+        return False
     return bool(data.size and np.isfinite(data).all() and data.min() >= 0 and data.max() > 0) and not np.any(data % 1)
 
 

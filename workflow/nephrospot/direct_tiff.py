@@ -7,7 +7,6 @@ over every level. What isn't plain (JPEG 2000, missing tiles, transparency …) 
 from __future__ import annotations
 
 import os
-import struct
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future
@@ -19,6 +18,8 @@ import openslide
 import tifffile
 from tifffile import COMPRESSION, PHOTOMETRIC
 
+from nephrospot.pixels import TIFF_ERRORS, list_pages
+
 CACHE_BYTES = 64 << 20  # a row of windows shares tiles with the next one through its halo
 PROBE_PLACES = 16
 PROBE_PX = 48
@@ -27,7 +28,6 @@ _JPEG = COMPRESSION.JPEG
 _LOSSLESS = {COMPRESSION.NONE, COMPRESSION.LZW, COMPRESSION.ADOBE_DEFLATE, COMPRESSION.DEFLATE}
 _PLAIN_FORMATS = {"generic-tiff", "aperio", "tiff"}  # elsewhere levels are put together from several pages
 _NO_DATA = bytes(32)
-_PARSING_ERRORS = (tifffile.TiffFileError, ValueError, OSError, LookupError, TypeError, RuntimeError, struct.error)
 
 
 class TileError(ValueError):
@@ -67,7 +67,7 @@ def open_direct(path: str | Path, oracle) -> DirectTiff | None:
         with tifffile.TiffFile(path) as tiff:
             pages = _match_pages(tiff, shapes)
             direct = DirectTiff(path, pages) if pages else None
-    except _PARSING_ERRORS:
+    except TIFF_ERRORS:
         return None  # not a TIFF, or an odd one
     try:
         if direct and _agree(direct, oracle):
@@ -96,6 +96,7 @@ class DirectTiff:
         self.levels = [_TileLevel(page) for page in pages]
         self._cache = _TileCache(cache_bytes)
         self._file = Path(path).open("rb", buffering=0)  # noqa: SIM115 (until close)
+        self._size = os.fstat(self._file.fileno()).st_size
 
     def read(self, index: int, left: int, top: int, width: int, height: int) -> np.ndarray:
         """Pixels of a level, wholly inside it; uint8 (height, width, 3).
@@ -123,9 +124,11 @@ class DirectTiff:
         index, row, column = key
         level = self.levels[index]
         number = row * level.columns + column
-        size = level.byte_counts[number]
+        size, offset = level.byte_counts[number], level.offsets[number]
         try:
-            data = os.pread(self._file.fileno(), size, level.offsets[number])
+            if offset + size > self._size:  # memory would be taken for all of it
+                raise TileError("the file ends inside a tile")
+            data = os.pread(self._file.fileno(), size, offset)
             if len(data) != size:
                 raise TileError("the file ends inside a tile")
             return level.decode(data, number)
@@ -218,10 +221,9 @@ def _check_jpeg(data: bytes) -> None:
 def _match_pages(tiff: tifffile.TiffFile, shapes: list[tuple[int, int]]) -> list[tifffile.TiffPage] | None:
     """The one plain page of each level's size; None where there is none, or a choice."""
     candidates: dict[tuple[int, int], list] = {shape: [] for shape in shapes}
-    for page in tiff.pages:
-        for each in (page, *(getattr(page, "pages", None) or ())):
-            if each.shape[:2] in candidates and each.is_tiled:
-                candidates[each.shape[:2]].append(each)
+    for page in list_pages(tiff):
+        if page.shape[:2] in candidates and page.is_tiled:
+            candidates[page.shape[:2]].append(page)
     pages = [candidates[shape] for shape in shapes]
     return [page[0] for page in pages] if all(len(page) == 1 and _is_plain(page[0]) for page in pages) else None
 

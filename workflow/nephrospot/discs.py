@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import zarr
 
-from nephrospot.omezarr import blocks, read_place
+from nephrospot.omezarr import blocks, open_plane, read_place
 from nephrospot.spots import cover_cells
 
 MAP_MPP = 5.0  # µm per pixel of the map
@@ -14,7 +14,7 @@ MAP_MPP = 5.0  # µm per pixel of the map
 
 def make_coverage(label: zarr.Group, map_mpp: float = MAP_MPP) -> np.ndarray:
     """Share of each 5 µm pixel that a tissue covers; float32 (rows, columns) from the slide's corner."""
-    plane = label["0"]
+    plane = open_plane(label)
     (mpp_y, mpp_x), (corner_y, corner_x) = read_place(label)
     places = [
         ((np.arange(size) + 0.5) * mpp + corner) / map_mpp
@@ -25,7 +25,7 @@ def make_coverage(label: zarr.Group, map_mpp: float = MAP_MPP) -> np.ndarray:
     for across, along in blocks(plane.shape):
         parts = ((rows, across), (columns, along))
         (i, top), (j, left) = (np.unique(place[part], return_index=True) for place, part in parts)
-        inside = np.asarray(plane[across, along]) != 0
+        inside = plane[across, along] != 0
         added = np.add.reduceat(np.add.reduceat(inside, top, axis=0, dtype=np.int32), left, axis=1)
         sums[i[0] : i[-1] + 1, j[0] : j[-1] + 1] += added
         heights, widths = (np.diff([*first, part.stop - part.start]) for first, part in ((top, across), (left, along)))

@@ -19,7 +19,7 @@ from nephrospot.errors import InputError
 from nephrospot.files import whole, write_parquet
 from nephrospot.instances import BLOCK_PX, find_overlaps, match_objects, regrid
 from nephrospot.kpis import KPIS_MPP, read_contours, score_contours
-from nephrospot.omezarr import blocks, list_labels, open_masks, read_place
+from nephrospot.omezarr import blocks, list_labels, open_masks, open_plane, read_place
 from nephrospot.sources import MaskSource, unite_masks
 
 COUNTS = [
@@ -44,7 +44,7 @@ POOLED_COLUMNS = [
 
 def open_label(label: zarr.Group) -> MaskSource:
     """Shape, µm per pixel and block reader of one tissue's finest level."""
-    plane = label["0"]
+    plane = open_plane(label)
     return plane.shape, read_place(label)[0][0], lambda rows, columns: plane[rows, columns]
 
 

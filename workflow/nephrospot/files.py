@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gzip
 import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from nephrospot.errors import PassingError
+
+GZIP_MOST = 1032  # bytes that one packed byte can hold
 
 
 @contextlib.contextmanager
@@ -65,6 +70,16 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def find_kind(path: str | Path) -> str:
+    """ "file", "folder", or "" where there is neither, or no such path can be: too long, or with signs in it that no
+    name has."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 (pathlib lets some of these errors through)
+    except (OSError, ValueError):
+        return ""
+    return "folder" if stat.S_ISDIR(mode) else "file"
+
+
 def write_json(path: str | Path, content: dict) -> None:
     """Write ``content`` as indented UTF-8 JSON; NaN becomes null, numpy scalars become numbers."""
     with whole(path) as temporary:
@@ -74,6 +89,52 @@ def write_json(path: str | Path, content: dict) -> None:
 def read_json(path: str | Path) -> dict:
     """Read a JSON file that this project wrote."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """JSON from elsewhere.
+
+    Raises
+    ------
+    ValueError
+        When it isn't JSON, or is nested too deeply to be anything that is expected here.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def unpack(path: str | Path, most_bytes: int) -> bytes:
+    """Content of a file from elsewhere, gzipped where its name ends in .gz.
+
+    A gzipped file doesn't say truly how large its content is: what could be too large is read through once, a block
+    at a time, before it is kept.
+
+    Raises
+    ------
+    ValueError
+        When there is more than ``most_bytes`` of it.
+    OSError, EOFError, zlib.error
+        When it can't be read.
+    """
+    path = Path(path)
+    packed = path.suffix == ".gz"
+    too_large = ValueError(f"it holds more than {most_bytes >> 20} MB")
+    size = path.stat().st_size
+    if not packed:
+        if size > most_bytes:
+            raise too_large
+        return path.read_bytes()
+    if size * GZIP_MOST > most_bytes:
+        with gzip.open(path) as file:
+            length = 0
+            while block := file.read(1 << 20):
+                length += len(block)
+                if length > most_bytes:
+                    raise too_large
+    with gzip.open(path) as file:
+        return file.read()
 
 
 def write_parquet(path: str | Path, frame: pd.DataFrame) -> None:

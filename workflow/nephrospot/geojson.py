@@ -14,7 +14,7 @@ import zarr
 
 from nephrospot.components import find_components
 from nephrospot.files import whole
-from nephrospot.omezarr import list_labels, open_masks, read_place
+from nephrospot.omezarr import list_labels, open_masks, open_plane, read_place
 from nephrospot.outlines import list_batches
 
 MAX_ANNOTATIONS = 200_000  # beyond it QuPath becomes slow with annotations; detections are lighter
@@ -80,7 +80,7 @@ def write_geojson(
 
 
 def _list_features(label: zarr.Group, slide_mpp: float, tissue: str, colour: str, name: str, key: str) -> Iterator[str]:
-    array = label["0"]
+    array = open_plane(label)
     mpp, corner = read_place(label)
     source = (array.shape, mpp[0], lambda rows, columns: array[rows, columns])
     components = find_components(source)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nephrospot.errors import Problems
-from nephrospot.files import list_paths
+from nephrospot.files import find_kind, list_paths
 from nephrospot.settings import NAME
 from nephrospot.sheet import is_below
 
@@ -33,9 +33,10 @@ def look_for_files(settings: dict, slides: Iterable[str], generated: Iterable[st
     def look(path: str, key: str, what: str, folder_allowed: bool = False) -> None:
         if any(is_below(path, folder) for folder in generated):
             return
-        if Path(path).is_dir() and not folder_allowed:
+        found = find_kind(path)
+        if found == "folder" and not folder_allowed:
             problems.add(f"{NAME}, {key}: {path!r} is a folder; give {what}.")
-        elif not Path(path).exists():
+        elif not found:
             problems.add(
                 f"{NAME}, {key}: {path!r} doesn't exist; correct the path to {what} (paths start from {Path.cwd()})."
             )

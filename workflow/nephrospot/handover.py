@@ -17,7 +17,7 @@ import zarr
 from nephrospot import __version__
 from nephrospot.files import whole
 from nephrospot.neighbours import find_edge
-from nephrospot.omezarr import open_masks, read_place
+from nephrospot.omezarr import open_masks, open_plane, read_place
 from nephrospot.quality import summarise_spots
 from nephrospot.slide import Slide
 from nephrospot.sources import resample_mask
@@ -156,8 +156,8 @@ def write_spatialdata(
 
 def _read_label(label: zarr.Group) -> tuple[np.ndarray, tuple[float, float]]:
     """A tissue's mask at 2 µm per pixel, uint8, and its corner (y, x) in µm."""
-    plane = label["0"]
+    plane = open_plane(label)
     (mpp, _), corner = read_place(label)
     rows, columns = (max(1, round(size * mpp / LABEL_MPP)) for size in plane.shape)
-    source = plane.shape, mpp, lambda y, x: (np.asarray(plane[y, x]) != 0).astype(np.uint8)
+    source = plane.shape, mpp, lambda y, x: (plane[y, x] != 0).astype(np.uint8)
     return resample_mask(source, slice(0, rows), slice(0, columns), LABEL_MPP), corner

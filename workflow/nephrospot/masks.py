@@ -7,24 +7,30 @@ GeoJSON in level-0 pixels with the tissue as classification name, as QuPath writ
 from __future__ import annotations
 
 import glob
-import gzip
-import json
 import re
 import zlib
 from pathlib import Path
 
-import cv2
 import numpy as np
 import shapely
-from PIL import Image
 
-from nephrospot.errors import InputError, Problems
+from nephrospot.errors import InputError, Problems, tell_cause
+from nephrospot.files import parse_json, unpack
 from nephrospot.outlines import fill_polygons
+from nephrospot.pictures import read_picture
 from nephrospot.slide import Slide, open_slide
 from nephrospot.sources import MaskSource
 
-MAX_PNG_PX = 1_000_000_000  # one byte a pixel: the largest mask that is read whole
+MAX_GEOJSON_BYTES = 1 << 30
 ASPECT_TOLERANCE = 0.01
+# Labels are folders of the store: no name may lead out of it, or stand for something else in it.
+CLASS = re.compile(r"(?![. ]|__)[^/\\\\]{1,100}(?<! )")
+TAKEN = {"merged", "zarr.json"}
+# Of gzip, JSON, of what isn't there or isn't what it should be, and of geometries.
+GEOJSON_ERRORS = (
+    OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, zlib.error,
+    shapely.errors.ShapelyError,
+)  # fmt: skip
 
 
 def open_drop_in(template: str, slide_name: str, slide: Slide, slide_mpp: float) -> dict[str, MaskSource]:
@@ -89,31 +95,16 @@ def _open_image(path: Path, slide: Slide, slide_mpp: float) -> MaskSource:
 
 
 def _read_png(path: Path) -> np.ndarray:
-    """0/1 pixels of a PNG or the like; its size is looked at before it is unpacked."""
-    try:
-        with Image.open(path) as header:
-            width, height = header.size
-        if width * height > MAX_PNG_PX:
-            raise InputError(f"{path}: {width} × {height} px is too large for a PNG; export it as a tiled TIFF.")
-        pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        if pixels is None:
-            raise ValueError("the pixels can't be decoded")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"{path}: this isn't a readable image ({error}); export the mask as PNG or TIFF again."
-        ) from error
+    """0/1 pixels of a PNG or the like."""
+    pixels = read_picture(path)
     if pixels.ndim == 3:  # colour; an alpha channel says nothing about the tissue
         pixels = pixels[..., :3].any(axis=2)
-    return (pixels > 0).astype(np.uint8)
+    return (pixels > 0).view(np.uint8)
 
 
 def _open_geojson(path: Path, slide: Slide, slide_mpp: float) -> dict[str, MaskSource]:
-    opener = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rt", encoding="utf-8") as file:
-            content = json.load(file)
+        content = parse_json(unpack(path, MAX_GEOJSON_BYTES))
         features = content["features"] if isinstance(content, dict) else content
         outlines: dict[str, list[shapely.Geometry]] = {}
         for feature in features:
@@ -121,20 +112,17 @@ def _open_geojson(path: Path, slide: Slide, slide_mpp: float) -> dict[str, MaskS
             outlines.setdefault(tissue, []).append(shapely.make_valid(shapely.geometry.shape(feature["geometry"])))
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file; correct methods → masks.") from error
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        zlib.error,
-        shapely.errors.ShapelyError,
-    ) as error:
+    except GEOJSON_ERRORS as error:
         raise InputError(
             f"{path}: this isn't GeoJSON with a classification name on every feature "
-            f"({type(error).__name__}: {error}); export the annotations from QuPath as a FeatureCollection."
+            f"({type(error).__name__}: {tell_cause(error)}); export the annotations from QuPath as a FeatureCollection."
         ) from error
+    for tissue in outlines:
+        if not isinstance(tissue, str) or not CLASS.fullmatch(tissue) or tissue in TAKEN or not tissue.isprintable():
+            raise InputError(
+                f"{path}: the classification name {tissue!r} can't name a label; rename it in QuPath as the tissues "
+                "are named in the configuration, such as CAP."
+            )
     if not outlines:
         raise InputError(f"{path}: there is no annotation in it; leave the slide out of this method or annotate it.")
     # Finer than half a micrometre an annotation's outline means nothing.

@@ -11,7 +11,7 @@ import zarr
 from scipy.spatial import cKDTree
 
 from nephrospot.components import Components, find_components
-from nephrospot.omezarr import SHARD_PX, blocks, list_labels, open_masks, read_place
+from nephrospot.omezarr import SHARD_PX, blocks, list_labels, open_masks, open_plane, read_place
 from nephrospot.registration import Transform
 from nephrospot.sources import resample_mask
 from nephrospot.spots import cover_cells
@@ -95,8 +95,8 @@ def measure_objects(
 
 
 def _source(label: zarr.Group) -> tuple:
-    array = label["0"]
-    return array.shape, read_place(label)[0][0], lambda rows, columns: np.asarray(array[rows, columns])
+    array = open_plane(label)
+    return array.shape, read_place(label)[0][0], lambda rows, columns: array[rows, columns]
 
 
 def _describe(found: Components, label: zarr.Group, slide_mpp: float) -> pd.DataFrame:

@@ -10,17 +10,25 @@ top left corner, so labels of different magnifications lie on one another in any
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import zarr
 
-from nephrospot.errors import InputError, did_you_mean
+from nephrospot.errors import InputError, did_you_mean, tell_cause
 
 CHUNK_PX = 512
 SHARD_PX = 4096
 MIN_LEVEL_PX = 256
+MAX_SIDE_PX = 2_000_000  # of a label: no slide has more
+MAX_CHUNK_PX = 1 << 28  # unpacked as a whole
+# What zarr and its codecs raise on damaged stores.
+ZARR_ERRORS = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ArithmeticError, StopIteration,
+    zlib.error,
+)  # fmt: skip
 ZARR_FORMATS = {"0.5": 3, "0.4": 2}
 
 
@@ -173,12 +181,63 @@ def open_masks(path: str | Path) -> zarr.Group:
     Raises
     ------
     InputError
-        When it isn't one.
+        When it isn't one: what its metadata say of each tissue's label is looked at, its pixels aren't
+        (`open_plane`).
     """
     try:
-        return zarr.open_group(str(path), mode="r")["labels"]
-    except (FileNotFoundError, KeyError, ValueError) as error:
-        raise InputError(f"{path}: this isn't an OME-Zarr with labels; delete it and run again.") from error
+        labels = zarr.open_group(str(path), mode="r")["labels"]
+        for name in list_labels(labels):
+            _check_label(labels[name])
+        return labels
+    except ZARR_ERRORS as error:
+        raise InputError(
+            f"{path}: this isn't an OME-Zarr with labels ({tell_cause(error)}); delete it and run again."
+        ) from error
+
+
+def _check_label(label: zarr.Group) -> None:
+    """Raise a ValueError for levels that aren't pictures, lie nowhere, or are declared beyond any slide's size."""
+    (mpp_y, mpp_x), (corner_y, corner_x) = read_place(label)
+    if not (0 < mpp_y < math.inf and 0 < mpp_x < math.inf and math.isfinite(corner_y) and math.isfinite(corner_x)):
+        raise ValueError(f"{label.path} has no place in µm")
+    for dataset in read_metadata(label)["multiscales"][0]["datasets"]:
+        scale = next(step["scale"] for step in dataset["coordinateTransformations"] if step["type"] == "scale")
+        if not all(0 < float(size) < math.inf for size in scale[-2:]):
+            raise ValueError(f"{label.path}/{dataset['path']} has no pixels in µm")
+        array = label[dataset["path"]]
+        if not isinstance(array, zarr.Array) or array.ndim != 2 or array.dtype.kind not in "bui":
+            raise ValueError(f"{label.path}/{dataset['path']} isn't a plane of labels")
+        if min(array.shape) < 1 or max(array.shape) > MAX_SIDE_PX or math.prod(array.chunks) > MAX_CHUNK_PX:
+            raise ValueError(
+                f"{label.path}/{dataset['path']} is declared as {array.shape} px in chunks of {array.chunks}"
+            )
+
+
+class Plane:
+    """A level of a label: ``shape``, and windows of its pixels.
+
+    Raises
+    ------
+    InputError
+        Where a chunk is damaged.
+    """
+
+    def __init__(self, array: zarr.Array) -> None:
+        self._array, self.shape = array, array.shape
+
+    def __getitem__(self, window) -> np.ndarray:
+        try:
+            return np.asarray(self._array[window])
+        except ZARR_ERRORS as error:
+            raise InputError(
+                f"{self._array.store_path}: a piece of it is damaged ({tell_cause(error)}); delete the masks.ome.zarr "
+                "and run again."
+            ) from error
+
+
+def open_plane(label: zarr.Group, name: str = "0") -> Plane:
+    """A level of a label of `open_masks`, the finest by default."""
+    return Plane(label[name])
 
 
 def list_labels(labels: zarr.Group) -> list[str]:

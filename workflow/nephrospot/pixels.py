@@ -7,6 +7,8 @@ A reader has ``format``, ``decoder``, ``levels``, ``tag_mpp`` (µm per pixel at 
 from __future__ import annotations
 
 import contextlib
+import math
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,16 @@ import zarr
 from nephrospot.errors import InputError
 from nephrospot.mpp import mean_plausible_mpp
 
+# What tifffile raises on damaged files, beside its own error.
+TIFF_ERRORS = (
+    tifffile.TiffFileError, ValueError, OSError, LookupError, TypeError, AttributeError, RuntimeError, ArithmeticError,
+    struct.error,
+)  # fmt: skip
+MAX_PIECE_BYTES = 1 << 30  # of a tile or strip, unpacked: readers take memory for what is declared
+MAX_PAGES = 1000
+FREE_PX = 100_000_000  # so many pixels may be declared, however small the file is
+PX_PER_BYTE = 5_000  # packed glass and tiles that aren't there come to some hundreds
+
 
 @dataclass(frozen=True)
 class Level:
@@ -27,6 +39,46 @@ class Level:
     width_px: int
     height_px: int
     downsample: float
+
+
+def check_declared(path: Path) -> None:
+    """Refuse a TIFF that declares tiles larger than are unpacked at once, or more pixels than its file can hold or has
+    tiles for.
+
+    Raises
+    ------
+    InputError
+        With what is declared.
+    """
+    size = path.stat().st_size
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            pages = list_pages(tiff)
+            tiled = [page for page in pages if page.is_tiled]
+            tiles = [(page.tilewidth, page.tilelength) for page in tiled]
+            giant = next((f"{w} × {h} px" for w, h in tiles if 4 * w * h > MAX_PIECE_BYTES), None)
+            lacking = any(
+                len(page.dataoffsets) < -(-page.imagewidth // w) * -(-page.imagelength // h)
+                for page, (w, h) in zip(tiled, tiles, strict=True)
+            )
+            pictures = [(page.imagewidth, page.imagelength) for page in pages]
+            beyond = next((f"{w} × {h} px" for w, h in pictures if w * h > max(FREE_PX, PX_PER_BYTE * size)), None)
+    except TIFF_ERRORS:
+        return  # no TIFF, or a damaged one: its reader says so
+    if giant:
+        raise InputError(f"{path}: its tiles are declared as {giant}; export it with smaller tiles.")
+    if lacking:
+        raise InputError(f"{path}: it has fewer tiles than its size needs; copy or export the slide again.")
+    if beyond:
+        raise InputError(f"{path}: {beyond} are declared in a file of {size} bytes; copy or export the slide again.")
+
+
+def list_pages(tiff: tifffile.TiffFile) -> list[tifffile.TiffPage]:
+    """Pages with the pages below them. They are counted first, since iterating over pages that stand in a circle, as
+    in a damaged file, has no end."""
+    pages = [tiff.pages[index] for index in range(min(MAX_PAGES, len(tiff.pages)))]
+    below = [getattr(page, "pages", None) or () for page in pages]
+    return pages + [one[index] for one in below for index in range(min(MAX_PAGES, len(one)))]
 
 
 class OpenSlidePixels:
@@ -81,6 +133,7 @@ class TiffPixels:
             raise
 
     def _open(self, path: Path) -> None:
+        list_pages(self._tiff)  # counts them, so that tifffile comes to an end with them
         if not self._tiff.series:
             raise tifffile.TiffFileError("no image in the file")
         series = max(self._tiff.series, key=lambda s: s.size)
@@ -90,10 +143,17 @@ class TiffPixels:
                 f"{path}: the image is {series.dtype} with axes {axes} {shape}; nephrospot reads 8-bit RGB or grey, "
                 "so export the slide as an 8-bit RGB TIFF."
             )
-        last_page = series.levels[0].pages[0]
-        if last_page.dataoffsets and last_page.dataoffsets[-1] + last_page.databytecounts[-1] > path.stat().st_size:
-            raise tifffile.TiffFileError("the file ends before its last pixels")
+        last_page, size = series.levels[0].pages[0], path.stat().st_size
+        for level in series.levels:
+            page = level.pages[0]
+            if any(at + n > size for at, n in zip(page.dataoffsets, page.databytecounts, strict=True)):
+                raise tifffile.TiffFileError("the file ends before its last pixels")
         self._arrays = [zarr.open_array(series.aszarr(level=i), mode="r") for i in range(len(series.levels))]
+        if (largest := max(math.prod(array.chunks) for array in self._arrays)) > MAX_PIECE_BYTES:
+            raise InputError(
+                f"{path}: its pixels are stored in pieces of {largest / 2**30:.1f} GB, each of which has to be read as "
+                "a whole; export the slide as a tiled TIFF."
+            )
         height, width = shape[:2]
         self.levels = [
             Level(array.shape[1], array.shape[0], (width / array.shape[1] + height / array.shape[0]) / 2)

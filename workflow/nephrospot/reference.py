@@ -6,12 +6,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
-from scipy import io, sparse
+from anndata._io.specs.registry import IORegistryError  # a part of no kind that is known; there is no public name
+from scipy import sparse
 
 from nephrospot.counts import are_counts, is_mitochondrial, make_genes_unique
-from nephrospot.errors import InputError, Problems, did_you_mean
+from nephrospot.errors import InputError, Problems, did_you_mean, tell_cause
+from nephrospot.hdf5 import HDF5_ERRORS, check_indices, check_parts
+from nephrospot.mtx import read_lines, read_mtx
 
 SYMBOL_COLUMNS = ("feature_name", "gene_symbols", "gene_symbol", "gene_name", "symbol")
 
@@ -114,10 +118,14 @@ def _read_h5ad(path: Path) -> tuple[ad.AnnData, list[str]]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; give an .h5ad or a folder with matrix.mtx, genes.txt and cells.csv.")
     try:
+        with h5py.File(path) as file:
+            check_parts(file)
         held = ad.read_h5ad(path)
-    except (OSError, KeyError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: can't be read as .h5ad ({reason}); copy or export it again.") from error
+        for matrix in (held.X, *held.layers.values(), *([held.raw.X] if held.raw is not None else [])):
+            if matrix is not None:
+                check_indices(matrix)
+    except (*HDF5_ERRORS, IORegistryError) as error:
+        raise InputError(f"{path}: can't be read as .h5ad ({tell_cause(error)}); copy or export it again.") from error
     if held.X is not None and are_counts(held.X):
         return ad.AnnData(held.X, held.obs, held.var), []
     others = {
@@ -144,25 +152,20 @@ def _read_folder(folder: Path) -> tuple[ad.AnnData, list[str]]:
         raise InputError(
             f"{folder}: {' and '.join(lacking)} lacking; a reference folder has matrix.mtx, genes.txt, cells.csv."
         )
-    genes = (folder / "genes.txt").read_text(encoding="utf-8").split("\n")
-    genes = [gene.strip() for gene in genes if gene.strip()]
-    cells = pd.read_csv(folder / "cells.csv", index_col=0)
+    genes = [gene.strip() for gene in read_lines(folder / "genes.txt")]
     try:
-        matrix = sparse.csr_matrix(io.mmread(folder / "matrix.mtx")).T.tocsr()
-    except ValueError as error:
-        raise InputError(f"{folder}/matrix.mtx: can't be read ({error}); export it again.") from error
-    if matrix.shape != (len(cells), len(genes)):
-        raise InputError(
-            f"{folder}: matrix.mtx is {matrix.shape[1]} x {matrix.shape[0]}, but genes.txt has {len(genes)} lines and "
-            f"cells.csv {len(cells)} rows; the matrix must be genes x cells in their order."
-        )
+        cells = pd.read_csv(folder / "cells.csv", index_col=0)
+    except (OSError, ValueError, LookupError) as error:
+        raise InputError(f"{folder}/cells.csv: can't be read ({tell_cause(error)}); export it again.") from error
+    matrix = read_mtx(folder / "matrix.mtx", {"genes.txt": len(genes), "cells.csv": len(cells)}).T.tocsr()
     if not are_counts(matrix):
         raise InputError(
             f"{folder}/matrix.mtx: no raw counts, RCTD needs whole numbers; export them before normalisation."
         )
     cells.index = cells.index.astype(str)
     notes = []
-    if "nUMI" in cells and (short := int((cells["nUMI"].to_numpy() > matrix.sum(axis=1).A1).sum())):
+    n_umi = pd.to_numeric(cells.get("nUMI", pd.Series(np.nan, cells.index)), errors="coerce").to_numpy(float)
+    if short := int((n_umi > matrix.sum(axis=1).A1).sum()):
         notes.append(
             f"{folder}: in {short} of {len(cells)} cells the counts add up to less than nUMI, so genes are missing "
             "from the matrix; shares are then taken of the genes left (export all genes if you can)."

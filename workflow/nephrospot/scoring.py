@@ -16,11 +16,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from nephrospot.errors import InputError, Problems
+from nephrospot.errors import InputError, Problems, tell_cause
 from nephrospot.files import whole
 from nephrospot.report.page import make_environment
 from nephrospot.report.pictures import embed_jpegs
 from nephrospot.scores import read_cells, read_percent
+from nephrospot.sheet import SLIDE
 from nephrospot.slide import Slide, open_slide
 
 KEY_COLUMNS = ["number", "slide", "barcode", "x_px", "y_px", "reading"]
@@ -108,23 +109,32 @@ def write_kit(folder: str | Path, key: pd.DataFrame, crops: Sequence[np.ndarray]
         Columns for the reader to fill in.
     """
     folder = Path(folder)
-    (folder / "crops").mkdir(parents=True, exist_ok=True)
     paths = [folder / f"crops/{number:04d}.jpg" for number in key["number"]]
-    for path, crop in zip(paths, crops, strict=True):
-        with whole(path) as temporary:
-            Image.fromarray(crop).save(temporary, format="JPEG", quality=90)
+    with whole(folder / "crops") as temporary:
+        temporary.mkdir()
+        for path, crop in zip(paths, crops, strict=True):
+            Image.fromarray(crop).save(temporary / path.name, format="JPEG", quality=90)
     kit = hashlib.sha256(key.to_csv(index=False).encode()).hexdigest()[:8]
     sheet = pd.DataFrame({"number": key["number"], **dict.fromkeys(tissues, ""), "note": "", "kit": kit})
     key = key.assign(kit=kit)
-    for name, table in (("sheet.csv", sheet), ("key.csv", key)):
-        with whole(folder / name) as temporary:
-            table.to_csv(temporary, index=False)
     pictures, _ = embed_jpegs(paths, PAGE_BYTES)
     named = zip(key["number"].tolist(), map(str, paths), strict=True)
     shown = [(number, pictures[path]) for number, path in named if path in pictures]
     page = make_environment().get_template("scoring.html.jinja").render(spots=shown, tissues=list(tissues))
     with whole(folder / "scoring.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
+    # The sheet comes last: what is given away has its key.
+    for name, table in (("key.csv", key), ("sheet.csv", sheet)):
+        with whole(folder / name) as temporary:
+            table.to_csv(temporary, index=False)
+
+
+def write_scores(folder: str | Path, scores: Mapping[str, pd.DataFrame]) -> None:
+    """Write ``{slide}.csv`` of each slide of `import_sheet`; the folder is there whole or not at all."""
+    with whole(folder) as temporary:
+        temporary.mkdir()
+        for slide, table in scores.items():
+            table.to_csv(temporary / f"{slide}.csv", index=False)
 
 
 def import_sheet(sheet: str | Path, key: str | Path, tissues: Sequence[str], reader: str) -> dict[str, pd.DataFrame]:
@@ -143,10 +153,12 @@ def import_sheet(sheet: str | Path, key: str | Path, tissues: Sequence[str], rea
     header, rows = read_cells(Path(sheet), place)
     if not Path(key).is_file():
         raise InputError(f"{key}: there is no key; run snakemake scoring_sheet, or put the key of this sheet there.")
-    table, known = pd.DataFrame(rows, columns=header, dtype=str), pd.read_csv(key, dtype={"kit": str})
+    table, known = pd.DataFrame(rows, columns=header, dtype=str), _read_key(Path(key))
     for name in ("number", "kit", *tissues):
         if name not in header:
             problems.add(f"{place}: there is no column {name!r}; fill in sheet.csv as it was made.")
+        elif header.count(name) > 1:
+            problems.add(f"{place}: column {name!r} stands there twice; fill in sheet.csv as it was made.")
     problems.raise_if_any()
     kits = set(table["kit"]) - {""}
     if kits != set(known["kit"]):
@@ -170,3 +182,26 @@ def import_sheet(sheet: str | Path, key: str | Path, tissues: Sequence[str], rea
         raise InputError(f"{place}: no spot is scored; fill in percent, 0 where there is none.")
     columns = ["barcode", "reader", "reading", *tissues]
     return {slide: own[columns].reset_index(drop=True) for slide, own in scores.groupby("slide", sort=False)}
+
+
+def _read_key(path: Path) -> pd.DataFrame:
+    """The key of a kit: `KEY_COLUMNS` and kit, with whole numbers and slides that can name files."""
+    remedy = "put the key of this sheet there as it was made"
+    try:
+        known = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: can't be read as a table ({tell_cause(error)}); {remedy}.") from error
+    lacking = [name for name in (*KEY_COLUMNS, "kit") if name not in known]
+    if lacking:
+        raise InputError(f"{path}: no column {', '.join(lacking)}; {remedy}.")
+    if known.empty:
+        raise InputError(f"{path}: there is no spot in it; {remedy}.")
+    for name in ("number", "reading"):
+        wrong = known.loc[~known[name].str.fullmatch("[0-9]{1,9}"), name]
+        if len(wrong):
+            raise InputError(f"{path}: {name} is {wrong.iloc[0]!r}, not a whole number; {remedy}.")
+        known[name] = known[name].astype(int)
+    strange = known.loc[~known["slide"].str.fullmatch(SLIDE), "slide"]
+    if len(strange):
+        raise InputError(f"{path}: slide {strange.iloc[0]!r} can't name a file; {remedy}.")
+    return known

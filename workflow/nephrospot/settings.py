@@ -15,6 +15,12 @@ from nephrospot.postprocess_rules import order_rules
 from nephrospot.training.runs import check_training
 
 NAME = "config"
+# What the workflow makes beside the methods' folders in a slide's results (tests/test_settings.py).
+TAKEN = frozenset((
+    "deconvolution.json", "diameters.parquet", "proportions.parquet", "second_deconvolution.json",
+    "second_proportions.parquet", "shifts.json", "shifts.parquet", "slide.json", "spatialdata.zarr",
+    "spots.h5ad", "tiles.parquet", "tissue.png",
+))  # fmt: skip
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # every job reads the schema; libyaml's is ten times as fast
 
 
@@ -49,7 +55,10 @@ def read_settings(config: dict) -> dict:
     if not isinstance(config, dict):
         raise InputError(f"{NAME}: keys with values were expected, not {config!r}; start from config/config.yaml.")
     problems = Problems()
-    settings = _plain_keys(copy.deepcopy(config), "", problems)
+    try:
+        settings = _plain_keys(copy.deepcopy(config), "", problems)
+    except RecursionError as error:
+        raise InputError(f"{NAME}: keys within keys beyond all need; start from config/config.yaml.") from error
     schema = read_schema("config")
     checker = jsonschema.Draft202012Validator(schema)
     errors = sorted(checker.iter_errors(settings), key=lambda error: [str(part) for part in error.absolute_path])
@@ -72,6 +81,10 @@ def _plain_keys(value: Any, path: str, problems: Problems) -> Any:
         for key in value:
             if not isinstance(key, str):
                 problems.add(f"{NAME}, {_dotted(path, key)}: the key {key!r} isn't text; write it in quotes.")
+            elif not key.isprintable():
+                problems.add(
+                    f"{NAME}, {_dotted(path, key)}: the key {key!r} holds signs that can't be seen; retype it."
+                )
         return {str(key): _plain_keys(item, _dotted(path, key), problems) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain_keys(item, _dotted(path, index), problems) for index, item in enumerate(value)]
@@ -227,6 +240,8 @@ def _check_methods(methods: dict, know_tissue, problems: Problems) -> None:
                 f"{NAME}, {path}: differs from {other} in case alone; some file systems mix them up, rename one."
             )
         seen[method.lower()] = method
+        if method.lower() in TAKEN:
+            problems.add(f"{NAME}, {path}: a slide's results have a {method!r} of their own; rename the method.")
         trained = [key for key in ("network", "weights") if key in content]
         if "masks" in content and trained:
             problems.add(f"{NAME}, {path}: has masks and {' and '.join(trained)}; keep masks, or network and weights.")

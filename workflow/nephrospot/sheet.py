@@ -14,9 +14,21 @@ from pathlib import Path
 import pandas as pd
 
 from nephrospot.errors import InputError, Problems, did_you_mean
+from nephrospot.files import find_kind
 from nephrospot.settings import read_schema
 
 TRANSFORM = ("visium_scale", "visium_x_px", "visium_y_px")
+# What the workflow makes beside the slides' folders, in results and in the demonstration (tests/test_sheet.py).
+TAKEN = frozenset((
+    "ablation.parquet", "ablation_differences.parquet", "ahead", "ahead.json", "check.txt",
+    "correlations.parquet", "costs.tsv", "differences.parquet", "evaluation.parquet", "evaluation.tsv", "fastq",
+    "fastqc", "fig10.svg", "fig10.tsv", "fig4.svg", "fig8.svg", "logs", "nephrospot_methods_mqc.json",
+    "nephrospot_slides_mqc.json", "patches.parquet", "postprocessing.tsv", "readers.tsv", "reference.h5ad",
+    "report.html", "scoring", "sensitivity.tsv", "spaceranger", "table1.html", "table1.parquet", "table1.tsv",
+    "table2.html", "table2.tex", "table2.tsv", "table3.html", "table3.tsv", "training", "training.html",
+    "verdicts.json", "worst", "worst.parquet",
+))  # fmt: skip
+SLIDE = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?"  # the schema's, and no dot at the end
 PATHS = {"image": "file", "visium": "folder", "scores": "file"}
 
 
@@ -123,11 +135,13 @@ def _check_row(row: dict[str, str], columns: dict, settings: dict, where: str, p
         if not row[name]:
             problems.add(f"{where}: {name} is empty; {columns[name]['description'][0].lower()}"
                          f"{columns[name]['description'][1:].rstrip('.')} is needed.")  # fmt: skip
-    if row["slide"] and (not re.match(columns["slide"]["pattern"], row["slide"]) or row["slide"].endswith(".")):
+    if row["slide"] and not re.fullmatch(SLIDE, row["slide"]):
         problems.add(
             f"{where}: slide {row['slide']!r} can't name a folder; use letters, digits, dot, underscore and hyphen, "
             "beginning with a letter or digit."
         )
+    if row["slide"].lower() in TAKEN:
+        problems.add(f"{where}: the results have a {row['slide']!r} of their own; give the slide another name.")
     if row["species"] and row["species"] not in settings["species"]:
         problems.add(f"{where}: species is {row['species']!r}; {did_you_mean(row['species'], settings['species'])}")
     if row["scores"] and not row["visium"]:
@@ -178,12 +192,12 @@ def _check_paths(row: dict[str, str], generated: list, where: str, problems: Pro
         text = row[name]
         if not text or any(is_below(text, folder) for folder in generated):
             continue
-        path = Path(text)
-        if kind == "file" and path.is_dir():
+        found = find_kind(text)
+        if kind == "file" and found == "folder":
             problems.add(f"{where}: {name} {text!r} is a folder; give the file.")
-        elif kind == "folder" and path.is_file():
+        elif kind == "folder" and found == "file":
             problems.add(f"{where}: {name} {text!r} is a file; give Space Ranger's folder outs.")
-        elif not path.exists():
+        elif not found:
             remedy = "write the path without ~" if text.startswith("~") else f"paths start from {Path.cwd()}"
             problems.add(f"{where}: {name} {text!r} doesn't exist; correct it ({remedy}).")
 

@@ -11,11 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import openslide
-import tifffile
 
 from nephrospot.direct_tiff import DoubtfulTileError, open_direct
-from nephrospot.errors import InputError
-from nephrospot.pixels import Level, OpenSlidePixels, TiffPixels
+from nephrospot.errors import InputError, tell_cause
+from nephrospot.pixels import TIFF_ERRORS, Level, OpenSlidePixels, TiffPixels, check_declared
 from nephrospot.sampling import LEVEL_TOLERANCE, RawWindows, Sampling
 
 
@@ -35,17 +34,22 @@ def open_slide(path: str | Path, direct: bool = True) -> Slide:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; correct the path in column image.")
+    check_declared(path)
     try:
         return Slide(path, OpenSlidePixels(path), direct)
     except openslide.OpenSlideUnsupportedFormatError:
         pass  # striped or single-image TIFFs are left to tifffile
     except openslide.OpenSlideError as error:
-        raise InputError(f"{path}: OpenSlide can't read it ({error}); copy or export the slide again.") from error
+        raise InputError(
+            f"{path}: OpenSlide can't read it ({tell_cause(error)}); copy or export the slide again."
+        ) from error
     try:
         return Slide(path, TiffPixels(path), direct)
-    except tifffile.TiffFileError as error:
+    except InputError:
+        raise  # a sentence already, and also a ValueError
+    except TIFF_ERRORS as error:
         raise InputError(
-            f"{path}: this isn't a slide that OpenSlide or a TIFF reader knows ({error}); "
+            f"{path}: this isn't a slide that OpenSlide or a TIFF reader knows ({tell_cause(error)}); "
             "export it as a pyramidal TIFF or copy it again if it was cut short."
         ) from error
 
@@ -76,6 +80,7 @@ class Slide:
         self.decoder: str = "direct" if self._direct else pixels.decoder
         self.levels: list[Level] = pixels.levels
         self.width_px, self.height_px = self.levels[0].width_px, self.levels[0].height_px
+        self._check_levels()
         self.tag_mpp: float | None = pixels.tag_mpp
         self.format: str = pixels.format
 
@@ -90,6 +95,17 @@ class Slide:
         if self._direct:
             self._direct.close()
         self._pixels.close()
+
+    def _check_levels(self) -> None:
+        """Refuse levels that lack part of the slide; larger ones, padded to whole tiles, are common."""
+        for index, level in enumerate(self.levels):
+            wanted = [size / level.downsample * 0.99 - 2 for size in (self.width_px, self.height_px)]
+            if level.width_px < wanted[0] or level.height_px < wanted[1]:
+                self.close()
+                raise InputError(
+                    f"{self.path}: level {index} has {level.width_px} × {level.height_px} px, which isn't the shape of "
+                    f"the slide ({self.width_px} × {self.height_px} px); export the slide again."
+                )
 
     def choose_level(self, scale: float) -> int:
         """Index of the coarsest level that isn't coarser than ``scale`` level-0 pixels per pixel."""
@@ -197,10 +213,10 @@ class Slide:
             x0, x1 = max(0, min(x0, x1 - pad[3])), min(level.width_px, max(x1, pad[2]))
         try:
             region = self._decode(index, x0, y0, x1 - x0, y1 - y0)
-        except (openslide.OpenSlideError, tifffile.TiffFileError, ValueError, RuntimeError, OSError) as error:
+        except (openslide.OpenSlideError, *TIFF_ERRORS) as error:
             raise InputError(
                 f"{self.path}: the pixels near x {round(x0 * level.downsample)}, y {round(y0 * level.downsample)} "
-                f"can't be decoded ({error}); the file is damaged, copy or export it again."
+                f"can't be decoded ({tell_cause(error)}); the file is damaged, copy or export it again."
             ) from error
         if not any(pad):
             return region

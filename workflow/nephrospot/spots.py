@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from nephrospot.errors import InputError, did_you_mean
-from nephrospot.omezarr import list_labels, open_masks, read_place
+from nephrospot.omezarr import list_labels, open_masks, open_plane, read_place
 from nephrospot.registration import Transform
 from nephrospot.visium import VisiumGrid
 
@@ -161,7 +161,7 @@ def measure_spots(
         (mpp_y, mpp_x), (corner_y, corner_x) = read_place(label)
         # Positions are indices of pixels: the disc's centre is the middle of that pixel.
         x_um, y_um = (x_px + 0.5) * slide_mpp - corner_x, (y_px + 0.5) * slide_mpp - corner_y
-        columns[f"{name}_percent"], inside = measure_discs(label["0"], (mpp_y, mpp_x), x_um, y_um, diameter_um)
+        columns[f"{name}_percent"], inside = measure_discs(open_plane(label), (mpp_y, mpp_x), x_um, y_um, diameter_um)
         share = np.minimum(share, inside)
     # Labels of different resolutions end a fraction of a pixel apart: a disc counts for all or for none.
     for values in columns.values():

@@ -7,7 +7,6 @@ pixels of the image that Space Ranger saw, which may be negative, mirrored or ro
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,17 +14,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nephrospot.errors import InputError
+from nephrospot.errors import InputError, tell_cause
+from nephrospot.files import parse_json, unpack
 from nephrospot.lattice import SPOT_PITCH_UM, Lattice, fit_lattice
+from nephrospot.positions import MAX_TEXT_BYTES, check_positions, read_csv, read_lines, read_parquet
 
 # 90 µm is the printed fiducial; Space Ranger itself writes the theoretical 105 µm.
 FIDUCIAL_UM = (105.0, 90.0)
 # Space Ranger's "spot diameter" by version and slide type; before 1.3 it was the printed 55 µm.
 SPOT_DIAMETER_UM = (55.0, 60.0, 65.0, 70.0)
 DIAMETER_TOLERANCE = 0.03
-MIN_SPOTS_IN_TISSUE = 3
 POSITION_FILES = ("tissue_positions.parquet", "tissue_positions.csv", "tissue_positions_list.csv")
-_COLUMNS = ["barcode", "in_tissue", "array_row", "array_col", "pxl_row_in_fullres", "pxl_col_in_fullres"]
+FACTORS = (1e-9, 1e9)  # beyond them a scale factor or a diameter in pixels means nothing
 
 
 @dataclass(frozen=True)
@@ -148,10 +148,10 @@ def read_positions(folder: str | Path) -> VisiumGrid:
     """
     path = _find_positions(folder)
     scalefactors = _read_scalefactors(path.parent / "scalefactors_json.json")
-    raw, layout = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
+    raw, layout = read_parquet(path) if path.suffix == ".parquet" else read_csv(path)
     hires = path.parent / "tissue_hires_image.png"
     return VisiumGrid(
-        table=_check_positions(raw, path),
+        table=check_positions(raw, path),
         scalefactors=scalefactors,
         hires_path=hires if hires.is_file() else None,
         layout=layout,
@@ -169,8 +169,8 @@ def read_barcodes(folder: str | Path) -> set[str]:
     """
     path = _find_positions(folder)
     if path.suffix == ".parquet":
-        return set(_read_parquet(path)[0]["barcode"].astype(str))
-    lines = _read_lines(path)
+        return set(read_parquet(path)[0]["barcode"].astype(str))
+    lines = read_lines(path)
     header = [cell.strip().strip('"').lower() for cell in lines[0].split(",")]
     at = header.index("barcode") if "barcode" in header else 0
     return {line.split(",", at + 1)[at].strip().strip('"') for line in lines[1 if "barcode" in header else 0 :]}
@@ -198,90 +198,17 @@ def _read_scalefactors(path: Path) -> dict:
     if not path.is_file():
         raise InputError(f"{path}: the file is missing; copy it from the Space Ranger run.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: the file is cut short or isn't JSON ({error}); copy it again.") from error
+        content = parse_json(unpack(path, MAX_TEXT_BYTES))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: the file is cut short or isn't JSON ({tell_cause(error)}); copy it again."
+        ) from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: scale factors by name were expected; copy it again from the Space Ranger run.")
     if "bin_size_um" in content or "microns_per_pixel" in content:
         raise InputError(_hd_sentence(path.parent.parent))
     for name, value in content.items():
-        if name.endswith(("fullres", "scalef")) and not (
-            isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < np.inf
-        ):
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if name.endswith(("fullres", "scalef")) and not (number and FACTORS[0] < value < FACTORS[1]):
             raise InputError(f"{path}: {name} is {value!r}; a positive number was expected, copy the file again.")
     return content
-
-
-def _read_parquet(path: Path) -> tuple[pd.DataFrame, str]:
-    try:
-        return pd.read_parquet(path), "parquet"
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: the file is cut short or isn't Parquet ({error}); copy it again.") from error
-
-
-def _read_lines(path: Path) -> list[str]:
-    """Lines that aren't empty; at least one."""
-    try:
-        lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: the file isn't UTF-8 text ({error.reason}); copy it again.") from error
-    if not lines:
-        raise InputError(f"{path}: the file is empty; copy it again from the Space Ranger run.")
-    return lines
-
-
-def _read_csv(path: Path) -> tuple[pd.DataFrame, str]:
-    lines = _read_lines(path)
-    rows = [line.split(",") for line in lines]
-    if any(sign in line for sign in ' "\t' for line in lines):
-        rows = [[cell.strip().strip('"') for cell in row] for row in rows]
-    header = "barcode" in [cell.lower() for cell in rows[0]]
-    names = rows[0] if header else _COLUMNS
-    body = rows[1:] if header else rows
-    for number, row in enumerate(body, start=1 + header):
-        if len(row) != len(names):
-            raise InputError(
-                f"{path}, line {number}: {len(row)} cells where {len(names)} were expected; "
-                "the file is cut short or edited, copy it again."
-            )
-    return pd.DataFrame(body, columns=names, dtype=str), "csv with header" if header else "v1 list"
-
-
-def _check_positions(raw: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """The table in our names and types; one `InputError` for the first thing that is wrong with it."""
-    if missing := [name for name in _COLUMNS if name not in raw.columns]:
-        raise InputError(f"{path}: the columns {', '.join(missing)} are missing; copy the file again.")
-    numbers = {}
-    for name in _COLUMNS[1:]:
-        values = pd.to_numeric(raw[name], errors="coerce").to_numpy(float)
-        if bad := np.flatnonzero(~np.isfinite(values)).tolist():
-            raise InputError(
-                f"{path}, spot {raw['barcode'].iloc[bad[0]]}: {name} is {raw[name].iloc[bad[0]]!r}, "
-                "not a number; copy the file again."
-            )
-        if not name.startswith("pxl") and (values != np.round(values)).any():
-            raise InputError(f"{path}: {name} holds fractions where whole numbers were expected; copy the file again.")
-        numbers[name] = values
-    if not np.isin(numbers["in_tissue"], (0, 1)).all():
-        raise InputError(f"{path}: in_tissue holds more than 0 and 1; copy the file again.")
-    doubles = raw["barcode"][raw["barcode"].duplicated()].tolist()
-    if doubles:
-        raise InputError(
-            f"{path}: {len(doubles)} barcodes such as {doubles[0]} stand there twice; give one row a spot."
-        )
-    if numbers["in_tissue"].sum() < MIN_SPOTS_IN_TISSUE:
-        raise InputError(
-            f"{path}: {int(numbers['in_tissue'].sum())} spots lie on tissue, at least {MIN_SPOTS_IN_TISSUE} are "
-            "needed; check column in_tissue."
-        )
-    return pd.DataFrame(
-        {
-            "barcode": raw["barcode"].astype(str).to_numpy(),
-            "in_tissue": numbers["in_tissue"].astype(bool),
-            "array_row": numbers["array_row"].astype(int),
-            "array_col": numbers["array_col"].astype(int),
-            "x_px": numbers["pxl_col_in_fullres"],
-            "y_px": numbers["pxl_row_in_fullres"],
-        }
-    )

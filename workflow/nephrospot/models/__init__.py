@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
+
 from nephrospot.errors import InputError, did_you_mean
 from nephrospot.models.deeplab import MultiDeepLab
 from nephrospot.models.kpis import FPNMiT, UNetPPResNeSt
@@ -31,7 +33,7 @@ NETWORKS: dict[str, Callable[..., Method]] = {
     "kpis-unetpp": UNetPPResNeSt,
 }
 
-__all__ = ["NETWORKS", "SCALE_CODES", "TISSUES", "Method", "build", "scale_id", "tissue_id"]
+__all__ = ["NETWORKS", "SCALE_CODES", "TISSUES", "Method", "build", "build_shapes", "scale_id", "tissue_id"]
 
 
 def build(network: str, **options) -> Method:
@@ -52,3 +54,9 @@ def build(network: str, **options) -> Method:
     if network not in NETWORKS:
         raise InputError(f"network {network!r} is unknown; {did_you_mean(network, NETWORKS)}")
     return NETWORKS[network](**options)
+
+
+def build_shapes(network: str, **options) -> Method:
+    """A method whose tensors have shapes and no content (torch's device "meta"): counting takes no memory or time."""
+    with torch.device("meta"):
+        return build(network, **options).eval()

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 import pickle
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from nephrospot.errors import InputError
-from nephrospot.files import whole
-from nephrospot.models import Method, build
+from nephrospot.errors import InputError, tell_cause
+from nephrospot.files import parse_json, whole
+from nephrospot.models import Method, build, build_shapes
+
+# Of torch's own unpickler, which makes nothing but tensors, and of what it finds in damaged files.
+CHECKPOINT_ERRORS = (
+    pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError,
+    AssertionError, OverflowError, zipfile.BadZipFile,
+)  # fmt: skip
 
 
 def load_weights(network: str, path: str | Path) -> tuple[Method, dict]:
@@ -40,20 +48,15 @@ def load_weights(network: str, path: str | Path) -> tuple[Method, dict]:
     if not path.is_file():
         raise InputError(f"{path}: there are no weights; correct methods → weights in the configuration.")
     state, card = _read_safetensors(path) if path.suffix == ".safetensors" else (_read_checkpoint(path), {})
-    try:
-        method = build(network, **card.get("options", {}))
-    except InputError:
-        raise  # a sentence already, and also a ValueError
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{path}: its card's options don't fit {network} ({error}); give weights of {network}."
-        ) from error
-    wanted = {name: tuple(tensor.shape) for name, tensor in method.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    # Its shapes alone at first: a card can ask for a network that no memory holds. (The two of the optional extra
+    # can't be built so: timm computes with the tensors.)
+    method = _build(build if network.startswith("kpis-") else build_shapes, network, card, path)
+    wanted, found = ({n: tuple(tensor.shape) for n, tensor in s.items()} for s in (method.state_dict(), state))
     if wanted != found:
         raise InputError(
             f"{path}: these aren't weights of {network}: {_tell_difference(wanted, found)}; give weights of {network}."
         )
+    method = _build(build, network, card, path)
     method.load_state_dict(
         {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     )
@@ -76,21 +79,35 @@ def read_card(path: str | Path) -> dict:
     return _read_safetensors(Path(path))[1] if str(path).endswith(".safetensors") else {}
 
 
+def _build(make: Callable[..., Method], network: str, card: dict, path: Path) -> Method:
+    try:
+        return make(network, **card.get("options", {}))
+    except InputError:
+        raise  # a sentence already, and also a ValueError
+    except (TypeError, ValueError, RuntimeError, OverflowError, ZeroDivisionError) as error:
+        raise InputError(
+            f"{path}: its card's options don't fit {network} ({tell_cause(error)}); give weights of {network}."
+        ) from error
+
+
 def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
     try:
         with safe_open(path, framework="pt") as file:
-            card = json.loads((file.metadata() or {}).get("card", "{}"))
+            card = parse_json((file.metadata() or {}).get("card", "{}"))
+            if not isinstance(card, dict) or not isinstance(card.get("options", {}), dict):
+                raise ValueError("its card isn't one of nephrospot's")
             return {name: file.get_tensor(name) for name in file.keys()}, card  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path}: the weights can't be read ({error}); copy the file again.") from error
+    except (SafetensorError, OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
+        raise InputError(f"{path}: the weights can't be read ({tell_cause(error)}); copy the file again.") from error
 
 
 def _read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     try:
+        _refuse_packed(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except CHECKPOINT_ERRORS as error:
         raise InputError(
-            f"{path}: this isn't a torch checkpoint that holds tensors alone ({str(error).splitlines()[0]}); "
+            f"{path}: this isn't a torch checkpoint that holds tensors alone ({tell_cause(error)}); "
             "save the model's state_dict() and give that file."
         ) from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
@@ -100,6 +117,14 @@ def _read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
             f"{path}: the checkpoint isn't a state dict; save the model's state_dict() and give that file."
         )
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+
+
+def _refuse_packed(path: Path) -> None:
+    """A checkpoint is a ZIP of stored parts: packed ones can unpack to any size."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as file:
+            if any(part.compress_type != zipfile.ZIP_STORED for part in file.infolist()):
+                raise ValueError("its parts are packed, as torch never does")
 
 
 def _tell_difference(wanted: dict, found: dict) -> str:

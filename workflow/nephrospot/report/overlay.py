@@ -16,7 +16,7 @@ import zarr
 from PIL import Image, ImageDraw
 
 from nephrospot.files import whole
-from nephrospot.omezarr import list_labels, open_masks, read_metadata
+from nephrospot.omezarr import list_labels, open_masks, open_plane, read_metadata
 from nephrospot.report.lettering import INK, SMALL, load_font, paste_legend, put_label, put_scale_bar
 from nephrospot.slide import Slide
 
@@ -173,7 +173,7 @@ def read_mask(label: zarr.Group, x_um: float, y_um: float, mpp: float, width: in
     scales = [_scale(dataset) for dataset in datasets]
     # Not coarser than √2 times what is wanted, so that outlines keep their shape; else the finest.
     index = max((i for i, scale in enumerate(scales) if scale <= mpp * 1.5), default=0)
-    array, level_mpp = label[datasets[index]["path"]], scales[index]
+    array, level_mpp = open_plane(label, datasets[index]["path"]), scales[index]
     columns = ((x_um + (np.arange(width) + 0.5) * mpp) / level_mpp).astype(int)
     rows = ((y_um + (np.arange(height) + 0.5) * mpp) / level_mpp).astype(int)
     inside_rows, inside_columns = rows < array.shape[0], columns < array.shape[1]
@@ -181,7 +181,7 @@ def read_mask(label: zarr.Group, x_um: float, y_um: float, mpp: float, width: in
     if not inside_rows.any() or not inside_columns.any():
         return window
     rows, columns = rows[inside_rows], columns[inside_columns]
-    block = np.asarray(array[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    block = array[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     window[np.ix_(inside_rows, inside_columns)] = block[np.ix_(rows - rows[0], columns - columns[0])] != 0
     return window
 

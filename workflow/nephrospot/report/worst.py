@@ -125,7 +125,7 @@ def draw_all(
     diameter_um: float,
     folder: str | Path,
 ) -> None:
-    """Draw every row of `choose_worst` into ``folder``, each slide opened once.
+    """Draw every row of `choose_worst` into ``folder``, each slide opened once; it is there whole or not at all.
 
     Parameters
     ----------
@@ -134,14 +134,15 @@ def draw_all(
     images
         {slide: path of its image}.
     """
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    for slide, own in worst.groupby("slide"):
-        mpp = read_json(Path(results, slide, "slide.json"))["mpp"]
-        with open_slide(images[slide]) as opened:
-            for row in own.itertuples():
-                label = open_masks(Path(results, slide, row.method, "masks.ome.zarr"))[row.tissue]
-                crop = draw_worst(opened, mpp, label, row.x_px, row.y_px, diameter_um, colours[row.tissue])
-                write_crop(crop, crop_path(folder, row))
+    with whole(folder) as temporary:
+        temporary.mkdir()
+        for slide, own in worst.groupby("slide"):
+            mpp = read_json(Path(results, slide, "slide.json"))["mpp"]
+            with open_slide(images[slide]) as opened:
+                for row in own.itertuples():
+                    label = open_masks(Path(results, slide, row.method, "masks.ome.zarr"))[row.tissue]
+                    crop = draw_worst(opened, mpp, label, row.x_px, row.y_px, diameter_um, colours[row.tissue])
+                    write_crop(crop, crop_path(temporary, row))
 
 
 def crop_path(folder: str | Path, row) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
 import pandas as pd
 
-from nephrospot.errors import InputError, Problems
+from nephrospot.errors import InputError, Problems, tell_cause
+from nephrospot.files import find_kind
 from nephrospot.models import SCALE_CODES, TISSUES, scale_id, tissue_id
 from nephrospot.mpp import KPIS_MPP, magnification_to_mpp
 
@@ -55,8 +57,10 @@ def read_list(path: Path) -> pd.DataFrame:
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: this isn't a CSV with a header ({error}); save it as one again.") from error
+    except (OSError, ValueError) as error:  # pandas' own errors and wrong encodings are all ValueErrors
+        raise InputError(
+            f"{path}: this isn't a CSV with a header ({tell_cause(error)}); save it as one again."
+        ) from error
     missing = [column for column in LIST_COLUMNS if column not in table]
     if missing:
         raise InputError(f"{path}: columns {', '.join(missing)} are missing; a list has {', '.join(LIST_COLUMNS)}.")
@@ -65,17 +69,17 @@ def read_list(path: Path) -> pd.DataFrame:
         where = f"{path}, row {number}"
         image, mask = path.parent / row["image_path"], path.parent / row["label_path"]
         for file, column in ((image, "image_path"), (mask, "label_path")):
-            if not file.is_file():
+            if find_kind(file) != "file":
                 problems.add(f"{where}: there is no file {file}; correct {column}.")
         try:
             task, scale = int(row["task_id"]), int(row["scale_id"])
             mpp = float(row["mpp"]) if row.get("mpp") else None
-        except ValueError:
+        except (ValueError, OverflowError):
             problems.add(f"{where}: task_id and scale_id must be whole numbers, and mpp a number or empty.")
             continue
         if not _check_ids(task, scale, where, problems):
             continue
-        if mpp is not None and not mpp > 0:
+        if mpp is not None and not 0 < mpp < math.inf:
             problems.add(f"{where}: mpp is {row['mpp']}; give µm per pixel, such as 1.0, or leave it empty.")
         roi, patient = row.get("roi", ""), row.get("patient", "")
         name = IMAGE.match(Path(row["name"]).stem) or IMAGE.match(image.stem)

@@ -8,9 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from nephrospot.errors import InputError
+from nephrospot.pictures import read_picture, read_size
 from nephrospot.training.layouts import find_kpis_images, read_kpis, read_list, read_published
 from nephrospot.training.splits import keep_fraction, split_patches
 
@@ -54,7 +54,7 @@ def list_patches(source: str | Path, side_px: int = 0, **kpis) -> pd.DataFrame:
     else:
         patches = read_published(source)
     if side_px:
-        stored = np.array([_width(image) for image in patches["image"]])
+        stored = np.array([read_size(image)[0] for image in patches["image"]])
         patches["mpp"] = patches["mpp"] * stored / side_px
         patches["side_px"] = int(side_px)
     return patches
@@ -77,10 +77,7 @@ def read_patch(image: str | Path, mask: str | Path, side_px: int = 0) -> tuple[n
     InputError
         When a file can't be read, or image and mask differ in size.
     """
-    pixels, label = cv2.imread(str(image), cv2.IMREAD_COLOR_RGB), cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE)
-    for path, array in ((image, pixels), (mask, label)):
-        if array is None:
-            raise InputError(f"{path}: this isn't a readable image; copy it again.")
+    pixels, label = read_picture(image, cv2.IMREAD_COLOR_RGB), read_picture(mask, cv2.IMREAD_GRAYSCALE)
     if pixels.shape[:2] != label.shape:
         raise InputError(
             f"{image}: the image has {pixels.shape[1]} × {pixels.shape[0]} px and its mask {Path(mask).name} has "
@@ -107,11 +104,3 @@ def digest_patches(patches: pd.DataFrame) -> str:
             digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
         digest.update(repr([str(value) for value in rest]).encode())
     return digest.hexdigest()
-
-
-def _width(image: str | Path) -> int:
-    try:
-        with Image.open(image) as opened:  # reads the header alone
-            return opened.width
-    except OSError as error:
-        raise InputError(f"{image}: this isn't a readable image; copy it again.") from error

@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from nephrospot.errors import InputError, Problems
+from nephrospot.errors import InputError, Problems, tell_cause
 from nephrospot.mpp import magnification_to_mpp
+from nephrospot.pictures import read_picture
 
 ROI_MPP = magnification_to_mpp(40)
 COLUMNS = ["image", "roi", "stain", "patient", "mpp"]
@@ -60,10 +61,7 @@ def list_rois(folder: str | Path) -> pd.DataFrame:
 
 def read_roi(image: Path) -> np.ndarray:
     """uint8 RGB (H, W, 3) of a region."""
-    pixels = cv2.imread(str(image), cv2.IMREAD_COLOR_RGB)
-    if pixels is None:
-        raise InputError(f"{image}: this isn't a readable image; copy it again.")
-    return pixels
+    return read_picture(image, cv2.IMREAD_COLOR_RGB)
 
 
 def write_roi(folder: Path, stain: str, name: str, roi: str, image: np.ndarray, mpp: float) -> None:
@@ -81,8 +79,8 @@ def write_roi(folder: Path, stain: str, name: str, roi: str, image: np.ndarray, 
 def _read_table(path: Path, problems: Problems) -> dict[str, dict]:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: this isn't a CSV with a header ({error}); save it as one again.") from error
+    except (OSError, ValueError) as error:  # pandas' own errors and wrong encodings are all ValueErrors
+        raise InputError(f"{path}: this isn't a CSV with a header ({tell_cause(error)}); save it again.") from error
     missing = [column for column in ("image", "mpp") if column not in table]
     if missing:
         raise InputError(f"{path}: columns {', '.join(missing)} are missing; it needs image and mpp.")
