@@ -54,7 +54,7 @@ class Project:
 
     def planned(self, *arguments):
         """{rule: jobs} of a dry run."""
-        told = self.run(*arguments, "-n", "--quiet", "rules")
+        told = self.run("--quiet", "rules", "-n", *arguments)
         return {
             name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", told, re.MULTILINE) if name != "total"
         }

@@ -24,7 +24,7 @@ def results(project):
     return project.folder / "results"
 
 
-def test_a_rerun_from_the_record_gives_the_same_tables(self, results, project):
+def test_a_rerun_from_the_record_gives_the_same_tables(results, project):
     project.run(
         "--cores", "2", "--configfile", "results/provenance/config.yaml", "--config", "results=again",
     )  # fmt: skip
