@@ -17,7 +17,7 @@ from nephrospot.training.runs import check_training
 NAME = "config"
 # What the workflow makes beside the methods' folders in a slide's results (tests/test_settings.py).
 TAKEN = frozenset((
-    "deconvolution.json", "diameters.parquet", "proportions.parquet", "second_deconvolution.json",
+    "deconvolution.json", "diameters.parquet", "inputs.json", "proportions.parquet", "second_deconvolution.json",
     "second_proportions.parquet", "shifts.json", "shifts.parquet", "slide.json", "spatialdata.zarr",
     "spots.h5ad", "tiles.parquet", "tissue.png",
 ))  # fmt: skip

@@ -18,12 +18,12 @@ from nephrospot.files import find_kind
 from nephrospot.settings import read_schema
 
 TRANSFORM = ("visium_scale", "visium_x_px", "visium_y_px")
-# What the workflow makes beside the slides' folders, in results and in the demonstration (tests/test_sheet.py).
+# What the workflow makes beside the slides' folders, in results and in the demonstration (tests/test_trust.py).
 TAKEN = frozenset((
     "ablation.parquet", "ablation_differences.parquet", "ahead", "ahead.json", "check.txt",
     "correlations.parquet", "costs.tsv", "differences.parquet", "evaluation.parquet", "evaluation.tsv", "fastq",
     "fastqc", "fig10.svg", "fig10.tsv", "fig4.svg", "fig8.svg", "logs", "nephrospot_methods_mqc.json",
-    "nephrospot_slides_mqc.json", "patches.parquet", "postprocessing.tsv", "readers.tsv", "reference.h5ad",
+    "nephrospot_slides_mqc.json", "patches.parquet", "postprocessing.tsv", "provenance", "readers.tsv", "reference.h5ad",
     "report.html", "scoring", "sensitivity.tsv", "spaceranger", "table1.html", "table1.parquet", "table1.tsv",
     "table2.html", "table2.tex", "table2.tsv", "table3.html", "table3.tsv", "training", "training.html",
     "verdicts.json", "worst", "worst.parquet",
