@@ -23,9 +23,9 @@ TAKEN = frozenset((
     "ablation.parquet", "ablation_differences.parquet", "ahead", "ahead.json", "check.txt",
     "correlations.parquet", "costs.tsv", "differences.parquet", "evaluation.parquet", "evaluation.tsv", "fastq",
     "fastqc", "fig10.svg", "fig10.tsv", "fig4.svg", "fig8.svg", "logs", "nephrospot_methods_mqc.json",
-    "nephrospot_slides_mqc.json", "patches.parquet", "postprocessing.tsv", "provenance", "readers.tsv", "reference.h5ad",
-    "report.html", "scoring", "sensitivity.tsv", "spaceranger", "table1.html", "table1.parquet", "table1.tsv",
-    "table2.html", "table2.tex", "table2.tsv", "table3.html", "table3.tsv", "training", "training.html",
+    "nephrospot_slides_mqc.json", "patches.parquet", "postprocessing.tsv", "provenance", "readers.tsv",
+    "reference.h5ad", "report.html", "scoring", "sensitivity.tsv", "spaceranger", "table1.html", "table1.parquet",
+    "table1.tsv", "table2.html", "table2.tex", "table2.tsv", "table3.html", "table3.tsv", "training", "training.html",
     "verdicts.json", "worst", "worst.parquet",
 ))  # fmt: skip
 SLIDE = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?"  # the schema's, and no dot at the end
