@@ -5,6 +5,7 @@ import gzip
 import h5py
 import numpy as np
 import pytest
+import scanpy
 from scipy import io, sparse
 
 from nephrospot.counts import are_counts, is_mitochondrial, read_counts
@@ -46,6 +47,16 @@ def write_mtx(folder, matrix, genes=GENES):
     }.items():
         with gzip.open(folder / name, "wt") as file:
             file.write("\n".join(lines) + "\n")
+
+
+@pytest.mark.filterwarnings("ignore:Variable names are not unique")
+@pytest.mark.parametrize("layout", ["h5", "mtx"])
+def test_the_counts_are_those_that_scanpy_reads(tmp_path, matrix, layout):
+    path = tmp_path / f"filtered_feature_bc_matrix{'.h5' if layout == 'h5' else ''}"
+    (write_h5 if layout == "h5" else write_mtx)(path, matrix)
+    ours, theirs = read_counts(tmp_path), (scanpy.read_10x_h5 if layout == "h5" else scanpy.read_10x_mtx)(path)
+    assert list(ours.obs_names) == list(theirs.obs_names) and list(ours.var["gene_ids"]) == list(theirs.var["gene_ids"])
+    assert np.array_equal(ours.X.toarray(), theirs.X.toarray())
 
 
 @pytest.mark.parametrize("where", ["", "outs"])
