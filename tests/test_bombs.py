@@ -93,6 +93,17 @@ class TestBombs:
         with pytest.raises(InputError, match=r"matrix/data is declared to hold 4096\.0 GB"):
             read_counts(outs)
 
+    def test_a_long_name_of_a_gene(self, tmp_path):
+        """As numpy holds them, each name takes the memory of the longest."""
+        from test_counts import GENES, write_h5
+
+        write_h5(tmp_path / "filtered_feature_bc_matrix.h5", np.ones((6, 5), int))
+        with h5py.File(tmp_path / "filtered_feature_bc_matrix.h5", "r+") as file:
+            del file["matrix/features/name"]
+            file["matrix/features/name"] = [*GENES[:-1], "U" * (15 << 20)]
+        with pytest.raises(InputError, match=r"matrix/features/name holds a text of 15728640 letters"):
+            read_counts(tmp_path)
+
     def test_a_matrix_market_header(self, tmp_path):
         (tmp_path / "matrix.mtx").write_text(f"%%MatrixMarket matrix coordinate integer general\n2 3 {10**12}\n1 1 1\n")
         with pytest.raises(InputError, match=r"declares 1000000000000 entries in 2 x 3 places"):

@@ -9,6 +9,7 @@ whose cells are known; each field is deconvolved with the cells of the other fie
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 import sys
 from pathlib import Path
@@ -29,6 +30,8 @@ FIELDS = range(4)
 FEWEST_CELLS = 5  # of a type; RCTD's own 25 would leave most types of one laboratory's 900 cells out
 # The truth calls some types otherwise than the reference, and leaves cells without a type out.
 SAME = {"Interneuron": "Interneurons", "Neuroblast": "Neuroblasts", "Excitatory 5/6": "Excitatory layer 5/6"}
+# Layers of one kind of cell, added up as the workflow adds up segments of a tubule.
+CLASSES = ("Astrocytes", "Excitatory", "Interneuron")
 PROGRAMS = ("rctd", "nnls")
 
 
@@ -88,6 +91,11 @@ def estimate(counts: ad.AnnData, reference: ad.AnnData, tables: Path, program: s
     }
 
 
+def add_up_classes(shares: pd.DataFrame) -> pd.DataFrame:
+    """Shares (spots x types) with the types of one class added up."""
+    return shares.T.groupby(lambda name: next((own for own in CLASSES if name.startswith(own)), name)).sum().T
+
+
 def measure(estimated: pd.DataFrame, truth: pd.DataFrame) -> tuple[int, float, float]:
     """Spots, root mean square error and Pearson's r over all spots and types; a type that one side lacks is 0 there."""
     spots = estimated.dropna().index
@@ -107,19 +115,22 @@ def main() -> None:
     if not arguments.tables.is_file():
         write_likelihood_tables(arguments.tables)
     rows = []
-    for name, read in (("simulated_visium", read_simulated), ("seqfish_pooled", read_seqfish)):
+    for part, read in (("simulated_visium", read_simulated), ("seqfish_pooled", read_seqfish)):
         parts = read(arguments.data)
         found = {
             program: [estimate(counts, reference, arguments.tables, program) for counts, reference, _ in parts]
             for program in PROGRAMS
         }
-        for truth in parts[0][2]:
+        for truth, what in itertools.product(parts[0][2], ("share of mRNA", "share of cells")):
             known = pd.concat([truths[truth] for *_, truths in parts]).fillna(0)
-            for what in ("share of mRNA", "share of cells"):
-                row = {"set": name, "truth": truth, "estimate": what, "types": known.shape[1]}
-                for program in PROGRAMS:
-                    own = pd.concat([shares[what] for shares in found[program]]).fillna(0)
-                    row["spots"], row[f"{program}_rmse"], row[f"{program}_r"] = measure(own, known)
+            given = {name: pd.concat([shares[what] for shares in found[name]]).fillna(0) for name in PROGRAMS}
+            for of, sort in (("types", pd.DataFrame.copy), ("classes", add_up_classes)):
+                asked = sort(known)
+                if of == "classes" and asked.shape == known.shape:
+                    continue  # no type has layers
+                row = {"set": part, "truth": truth, "estimate": what, "of": of, "n": asked.shape[1]}
+                for name in PROGRAMS:
+                    row["spots"], row[f"{name}_rmse"], row[f"{name}_r"] = measure(sort(given[name]), asked)
                 rows.append(row)
     table = pd.DataFrame(rows)
     with whole(arguments.table) as temporary:

@@ -10,16 +10,17 @@ import anndata as ad
 import h5py
 import numpy as np
 import pandas as pd
+import scanpy
 from scipy import sparse
 
 from nephrospot.barcodes import read_count_barcodes
 from nephrospot.errors import InputError, tell_cause
-from nephrospot.hdf5 import HDF5_ERRORS, check_indices, check_parts, read_texts
+from nephrospot.hdf5 import HDF5_ERRORS, check_indices, check_parts, check_texts
 from nephrospot.mtx import read_lines, read_mtx
 
 GENE = "Gene Expression"
-FEATURES = {"gene_ids": "id", "name": "name", "feature_types": "feature_type"}
-H5_PARTS = ("barcodes", "data", "features", "indices", "indptr", "shape")
+TEXTS = ("barcodes", "features/id", "features/name", "features/feature_type")
+H5_PARTS = ("barcodes", "data", "features", "indices", "indptr", "shape", *TEXTS)
 
 
 def read_counts(visium_folder: str | Path) -> ad.AnnData:
@@ -47,7 +48,9 @@ def read_counts(visium_folder: str | Path) -> ad.AnnData:
     """
     folder = Path(visium_folder)
     source = _find_matrix(folder)
-    counts = _read_mtx(source) if source.is_dir() else _read_h5(source)
+    with warnings.catch_warnings():  # repeated gene names are mended and noted below, repeated barcodes refused
+        warnings.filterwarnings("ignore", message=".*names are not unique.*")
+        counts = _read_mtx(source) if source.is_dir() else _read_h5(source)
     if counts.n_obs == 0 or counts.n_vars == 0:
         raise InputError(f"{source}: the matrix has {counts.n_obs} spots and {counts.n_vars} genes; export it again.")
     if not are_counts(counts.X):
@@ -99,23 +102,29 @@ def _read_h5(path: Path) -> ad.AnnData:
     try:
         with h5py.File(path) as file:
             check_parts(file)
-            matrix = file.get("matrix", {})
-            lacking = [part for part in H5_PARTS if part not in matrix]
-            if lacking:
-                raise ValueError(f"lacks matrix/{lacking[0]}")
-            n_genes, n_spots = (int(size) for size in matrix["shape"][:])
-            arrays = tuple(matrix[name][:] for name in ("data", "indices", "indptr"))
-            if any(array.dtype.kind not in "iu" for array in arrays[1:]):
-                raise ValueError("its indices aren't whole numbers")
-            counts = sparse.csr_matrix(arrays, shape=(n_spots, n_genes))
-            check_indices(counts)
-            features = {name: read_texts(matrix[f"features/{part}"]) for name, part in FEATURES.items()}
-            return _name_parts(counts, read_texts(matrix["barcodes"]), features)
+            _look_at_matrix(file.get("matrix", {}))
+        # All features: scanpy would take the genes' columns out by indices that nobody looked at.
+        counts = scanpy.read_10x_h5(path, gex_only=False)
+        check_indices(counts.X)
+        return _keep_genes(counts)
     except HDF5_ERRORS as error:
         raise InputError(
             f"{path}: can't be read as a Space Ranger matrix ({tell_cause(error)}); copy it again, an interrupted copy "
             "is likely."
         ) from error
+
+
+def _look_at_matrix(matrix: h5py.Group | dict) -> None:
+    """What scanpy takes for granted: all parts are there, and of their kinds. Raises ValueError."""
+    lacking = [part for part in H5_PARTS if part not in matrix]
+    if lacking:
+        raise ValueError(f"lacks matrix/{lacking[0]}")
+    if matrix["data"].dtype.kind not in "iuf":
+        raise ValueError("its values aren't numbers")
+    if any(matrix[name].dtype.kind not in "iu" for name in ("indices", "indptr", "shape")):
+        raise ValueError("its indices aren't whole numbers")
+    for part in ("barcodes", *(f"features/{name}" for name in matrix["features"])):
+        check_texts(matrix[part], wanted=part in TEXTS)
 
 
 def _read_mtx(folder: Path) -> ad.AnnData:
@@ -136,21 +145,13 @@ def _read_mtx(folder: Path) -> ad.AnnData:
     # Space Ranger 1 wrote genes.tsv, without a third column.
     columns["feature_types"] = [row[2] if len(row) > 2 else GENE for row in rows]
     counts = read_mtx(matrix, {features.name: len(rows), names.name: len(barcodes)}).T.tocsr()
-    return _name_parts(counts, barcodes, columns)
+    var = pd.DataFrame(columns).set_index("name").rename_axis(None)
+    return _keep_genes(ad.AnnData(counts, obs=pd.DataFrame(index=pd.Index(barcodes, dtype=object)), var=var))
 
 
-def _name_parts(matrix: sparse.csr_matrix, barcodes: Iterable[str], features: dict) -> ad.AnnData:
-    """The matrix with names of its spots and genes; antibodies and guides are left out."""
-    features = pd.DataFrame({name: list(values) for name, values in features.items()})
-    if matrix.shape != (len(barcodes), len(features)):
-        raise ValueError(
-            f"{matrix.shape[0]} x {matrix.shape[1]} counts of {len(barcodes)} spots and {len(features)} genes"
-        )
-    genes = (features["feature_types"] == GENE).to_numpy()
-    var = features[genes].set_index("name").rename_axis(None)
-    with warnings.catch_warnings():  # repeated gene names are mended and noted later, repeated barcodes refused
-        warnings.filterwarnings("ignore", message=".*names are not unique.*")
-        return ad.AnnData(matrix[:, genes], obs=pd.DataFrame(index=pd.Index(barcodes, dtype=object)), var=var)
+def _keep_genes(counts: ad.AnnData) -> ad.AnnData:
+    """Antibodies and guides are left out."""
+    return counts[:, (counts.var["feature_types"] == GENE).to_numpy()].copy()
 
 
 def are_counts(matrix) -> bool:

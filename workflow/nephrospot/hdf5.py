@@ -53,6 +53,26 @@ def read_texts(part: h5py.Dataset) -> np.ndarray:
     return part.asstr()[:]
 
 
+def check_texts(part: h5py.Dataset, wanted: bool = True) -> None:
+    """Refuse texts that numpy, which gives each the width of the longest, would need much memory for.
+
+    Parameters
+    ----------
+    part
+    wanted
+        Whether it must be texts, one after another.
+
+    Raises
+    ------
+    ValueError
+        With the part's name.
+    """
+    if wanted or h5py.check_string_dtype(part.dtype) is not None:
+        texts = read_texts(part)
+        if len(texts) * max(map(len, texts), default=0) * 4 > FREE_BYTES:
+            raise ValueError(f"{part.name} holds a text of {max(map(len, texts))} letters")
+
+
 def check_indices(matrix) -> None:
     """Make sure that a sparse matrix names no row or column that it hasn't: scipy reads beyond its memory then.
 
