@@ -32,7 +32,7 @@ test: $(VENV)/kpis
 
 # Whole runs of trainings, folds and slides that can't be used: minutes more.
 test-long: $(VENV)/kpis
-	python -m pytest --numprocesses $(WORKERS) --dist loadfile -m long $(ARGS)
+	python -m pytest --numprocesses $(WORKERS) --dist loadfile -m 'long and not slurm' $(ARGS)
 
 # Whole runs on the public material beside the checkout (../shared/data), where there is some: minutes more.
 test-real: $(VENV)/ready
@@ -41,7 +41,12 @@ test-real: $(VENV)/ready
 # A Slurm of three nodes on this machine (Debian, as root), and what goes wrong on clusters made to go wrong on it.
 test-slurm: $(VENV)/ready
 	python tests/slurm/cluster.py start --install
-	python -m pytest -m slurm tests/slurm $(ARGS); status=$$?; python tests/slurm/cluster.py stop; exit $$status
+	python -m pytest -m 'slurm and not long' tests/slurm $(ARGS); status=$$?; python tests/slurm/cluster.py stop; exit $$status
+
+# The demonstration as it ships, and twenty slides, on the same Slurm: most of an hour on two cores.
+test-slurm-cohorts: $(VENV)/ready
+	python tests/slurm/cluster.py start --install
+	python -m pytest -m 'slurm and long' tests/slurm $(ARGS); status=$$?; python tests/slurm/cluster.py stop; exit $$status
 
 # Damaged files of every kind, each read or refused in a sentence, within bounds of time and memory (docs/trust.md).
 fuzz: $(VENV)/ready
@@ -108,4 +113,4 @@ $(VENV)/kpis: $(VENV)/ready envs/kpis.txt
 	$(VENV)/bin/python -m pip install --quiet --constraint envs/constraints.txt --constraint envs/kpis.txt --editable '.[rctd,slurm,test,kpis]'
 	touch $@
 
-.PHONY: run eight test test-long test-real test-slurm fuzz check lint weights bench coverage controls recovery plan scale
+.PHONY: run eight test test-long test-real test-slurm test-slurm-cohorts fuzz check lint weights bench coverage controls recovery plan scale

@@ -47,12 +47,7 @@ class SlurmProject(Project):
 
     def start(self, *arguments: str) -> subprocess.Popen:
         """`snakemake --profile slurm` with more arguments, in the background."""
-        command = [str(SNAKEMAKE), *arguments, "--profile", "slurm", *SOON]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM")}
-        return subprocess.Popen(
-            command, cwd=self.folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            preexec_fn=hear_ctrl_c,
-        )  # fmt: skip
+        return submit(self.folder, *arguments)
 
     def run(self, *arguments: str, expect: int = 0, timeout: float = 900) -> str:
         """The same, waited for; what it printed."""
@@ -60,10 +55,7 @@ class SlurmProject(Project):
 
     def run_locally(self, *arguments: str) -> None:
         """The same project without Slurm."""
-        done = subprocess.run(
-            [SNAKEMAKE, "--cores", "2", *arguments], cwd=self.folder, capture_output=True, text=True, timeout=900
-        )
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        run_locally(self.folder, *arguments)
 
     def jobs(self, rule: str = "") -> list[Job]:
         """Slurm's jobs of this project, ended ones too, the oldest first; those of one rule or of all."""
@@ -76,6 +68,23 @@ class SlurmProject(Project):
         """A job of a rule, once it is in a state."""
         cluster.wait_for(lambda: any(job.state == state for job in self.jobs(rule)), f"{rule} isn't {state}", seconds)
         return next(job for job in self.jobs(rule) if job.state == state)
+
+
+def submit(folder: Path, *arguments: str) -> subprocess.Popen:
+    """`snakemake --profile slurm` with more arguments in a project's folder, in the background."""
+    command = [str(SNAKEMAKE), *arguments, "--profile", "slurm", *SOON]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM")}
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        preexec_fn=hear_ctrl_c,
+    )  # fmt: skip
+
+
+def run_locally(folder: Path, *arguments: str, timeout: float = 900) -> None:
+    """The same without Slurm, waited for."""
+    command = [SNAKEMAKE, "--cores", "2", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
 def finish(process: subprocess.Popen, expect: int = 0, timeout: float = 900) -> str:
