@@ -233,8 +233,7 @@ def slide_finals(wildcards=None):
         file=["masks.geojson.gz", "objects.parquet", "overview.jpg", "regions.jpg"],
     )
     finals += expand("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=METHODS)
-    trials = ["shifts.parquet", "shifts.json", "diameters.parquet"]
-    finals += expand("<results>/{slide}/{file}", slide=WITH_SPOTS, file=trials)
+    finals += expand("<results>/{slide}/{file}", slide=WITH_SPOTS, file=["shifts.parquet", "trials.json"])
     finals += expand("<results>/{slide}/proportions.parquet", slide=DECONVOLVED)
     return finals
 

@@ -90,8 +90,7 @@ rule try_spots:
         scores=scores_if_any,
     output:
         shifts="<results>/{slide}/shifts.parquet",
-        peaks="<results>/{slide}/shifts.json",
-        diameters="<results>/{slide}/diameters.parquet",
+        trials="<results>/{slide}/trials.json",
     log:
         "<logs>/try_spots/{slide}.log",
     wildcard_constraints:

@@ -70,9 +70,7 @@ rule write_report:
         differences="<results>/differences.parquet",
         verdicts="<results>/verdicts.json",
         manifests=every("<results>/{slide}/slide.json", slide=SLIDES),
-        trials=every(
-            "<results>/{slide}/{file}", slide=WITH_SPOTS, file=["shifts.parquet", "shifts.json", "diameters.parquet"]
-        ),
+        trials=every("<results>/{slide}/{file}", slide=WITH_SPOTS, file=["shifts.parquet", "trials.json"]),
         spots=every("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=METHODS),
         proportions=every(
             "<results>/{slide}/{file}", slide=DECONVOLVED, file=["proportions.parquet", "deconvolution.json"]

@@ -4,7 +4,7 @@ from nephrospot.check import read_slide_manifest
 from nephrospot.cohort import join_cohort
 from nephrospot.files import write_json, write_parquet
 from nephrospot.job import job
-from nephrospot.trials import try_spots
+from nephrospot.trials import describe_trials, try_spots
 
 with job(snakemake):
     p, slide = snakemake.params, snakemake.wildcards.slide
@@ -14,5 +14,4 @@ with job(snakemake):
     masks = dict(zip(p.methods, snakemake.input.masks, strict=True))
     shifted, peaks, resized = try_spots(pairs, masks, mpp, p.diameter_um, p.seed)
     write_parquet(snakemake.output.shifts, shifted)
-    write_json(snakemake.output.peaks, {"slide": slide, "peaks": peaks})
-    write_parquet(snakemake.output.diameters, resized)
+    write_json(snakemake.output.trials, describe_trials(slide, peaks, resized))

@@ -14,6 +14,7 @@ from nephrospot import (
     certainty,
     choose,
     cost,
+    diameters,
     differences,
     doublet,
     fastq,
@@ -195,8 +196,14 @@ class TestColumns:
 
 class TestKeys:
     def test_shifts(self):
-        keys = [*shifts.COLUMNS, *shifts.describe_peak(shifts.Peak(1.0, 2.0, 0.9, 0.8, 1.0, False)), "slide", "peaks"]
-        assert_named(keys, "shifts.parquet and shifts.json")
+        keys = [
+            *shifts.COLUMNS,
+            *shifts.describe_peak(shifts.Peak(1.0, 2.0, 0.9, 0.8, 1.0, False)),
+            "slide",
+            "peaks",
+            "diameters",
+        ]
+        assert_named([*keys, *diameters.COLUMNS], "shifts.parquet and trials.json")
 
     def test_slide_json(self):
         keys = dictionary_keys("check.py", "check_slide") | dictionary_keys("registration.py", "compare_images")

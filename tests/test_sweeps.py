@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 
 from nephrospot.diameters import COLUMNS, pool_diameters, try_diameters
+from nephrospot.files import write_json
 from nephrospot.readings import expand_sweep
 from nephrospot.report.sweeps import draw_sweep, gather_diameters, gather_resolutions, list_sweep
 from nephrospot.spots import measure_discs
+from nephrospot.trials import describe_trials, read_trials
 from spots_by_hand import hexagons
 
 NAMED = {"method": "m", "tissue": "CAP", "reference": "pathologist"}
@@ -75,3 +77,14 @@ def test_a_sweeps_methods_stand_under_their_networks_name():
     assert figure.startswith("data:image/svg") and "n = 90" in figure and "Net <a" not in figure, "escaped"
     listed = list_sweep(table, {"net": "Net"}, "{}×")
     assert listed["head"][2:] == ["5×", "20×"] and listed["rows"][0][2:] == ["0.300", "0.700"]
+
+
+def test_trials_come_back_from_their_file(tmp_path, coverage, place):
+    """Also where nothing has an r, which JSON can't write."""
+    rng, peak = np.random.default_rng(0), NAMED | {"r": 0.5, "suspicious": True}
+    known = try_diameters(coverage, place, rng.uniform(0, 60, len(place)), 55).assign(**NAMED)
+    for resized in (known, known.assign(r=np.nan), known[:0]):
+        write_json(tmp_path / "trials.json", describe_trials("S1", [peak], resized))
+        peaks, again = read_trials(tmp_path / "trials.json")
+        assert peaks == [peak]
+        pd.testing.assert_frame_equal(again, resized, check_dtype=False, check_like=True, check_index_type=False)

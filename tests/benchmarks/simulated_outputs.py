@@ -157,7 +157,7 @@ def write_shifts(results: Path, slide: str, rng: np.random.Generator) -> None:
             peaks.append(key | {"x_um": 1.0, "y_um": -2.0, "r": 0.81, "r_here": 0.8, "certainty": 0.5, "at_edge": False,
                                 "distance_um": 2.2, "suspicious": False})  # fmt: skip
     pd.concat(tables).to_parquet(results / "shifts.parquet", index=False)
-    (results / "shifts.json").write_text(json.dumps({"slide": slide, "peaks": peaks}))
+    (results / "trials.json").write_text(json.dumps({"slide": slide, "peaks": peaks, "diameters": []}))
 
 
 def draw_noise(path: str | Path, width: int, height: int, seed: int) -> None:

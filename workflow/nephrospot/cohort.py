@@ -142,6 +142,8 @@ def gather_report(
     -------
     The keyword arguments of ``write_report`` but ``output``.
     """
+    from nephrospot.trials import read_trials  # imports zarr, which the other functions here can do without
+
     results = Path(results)
     included = sheet[(sheet["exclude"] == "") & ~sheet["slide"].isin(refused or {})].set_index("slide")
     methods = settings["methods"]
@@ -166,6 +168,7 @@ def gather_report(
         for name, method in methods.items()
         if method.get("weights")
     }
+    trials = {slide: read_trials(path) for slide, path in existing("trials.json", list(included.index)).items()}
     return {
         "settings": settings,
         "manifests": manifests,
@@ -195,8 +198,8 @@ def gather_report(
         "worst_folder": str(results / "worst"),
         "readers": _read_tsv(results / "readers.tsv") if scores else None,
         "shifts": Tables(existing("shifts.parquet", list(included.index))),
-        "diameters": [pd.read_parquet(p) for p in existing("diameters.parquet", list(included.index)).values()],
-        "peaks": {slide: read_json(p)["peaks"] for slide, p in existing("shifts.json", list(included.index)).items()},
+        "diameters": [resized for _, resized in trials.values()],
+        "peaks": {slide: peaks for slide, (peaks, _) in trials.items()},
         "evaluation": pd.read_csv(results / "evaluation.tsv", sep="\t") if settings["evaluation"]["truth"] else None,
         "objects": Tables(existing("objects.parquet", pairs)),
     }

@@ -51,7 +51,7 @@ def pool_diameters(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     Parameters
     ----------
     tables
-        diameters.parquet of each slide.
+        `resized` of `nephrospot.trials.try_spots`, of each slide.
 
     Returns
     -------

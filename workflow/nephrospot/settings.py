@@ -17,8 +17,8 @@ from nephrospot.training.runs import check_training
 NAME = "config"
 # What the workflow makes beside the methods' folders in a slide's results (tests/test_settings.py).
 TAKEN = frozenset((
-    "deconvolution.json", "diameters.parquet", "inputs.json", "proportions.parquet", "second_deconvolution.json",
-    "second_proportions.parquet", "shifts.json", "shifts.parquet", "slide.json", "spatialdata.zarr",
+    "deconvolution.json", "inputs.json", "proportions.parquet", "second_deconvolution.json",
+    "second_proportions.parquet", "shifts.parquet", "slide.json", "spatialdata.zarr", "trials.json",
     "spots.h5ad", "tiles.parquet", "tissue.png",
 ))  # fmt: skip
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # every job reads the schema; libyaml's is ten times as fast

@@ -110,6 +110,6 @@ def tell_peak(slide: str, comparison: str, method: str, peak: Mapping) -> str:
 
 
 def describe_peak(peak: Peak) -> dict:
-    """All of it, rounded, for shifts.json."""
+    """All of it, rounded, for trials.json."""
     facts = asdict(peak) | {"distance_um": peak.distance_um, "suspicious": peak.suspicious}
     return {name: round(value, 4) if isinstance(value, float) else bool(value) for name, value in facts.items()}

@@ -9,6 +9,7 @@ import pandas as pd
 
 from nephrospot import diameters, shifts
 from nephrospot.discs import make_coverage, measure_shifted
+from nephrospot.files import read_json
 from nephrospot.omezarr import open_masks
 
 NAMES = ["method", "tissue", "reference"]
@@ -63,6 +64,18 @@ def try_spots(
         for tables, names in zip((shifted, resized), columns, strict=True)
     )
     return shifted, peaks, resized
+
+
+def describe_trials(slide: str, peaks: list[dict], resized: pd.DataFrame) -> dict:
+    """What `try_spots` found beside r of every shift, for trials.json."""
+    return {"slide": slide, "peaks": peaks, "diameters": resized.to_dict("records")}
+
+
+def read_trials(path: str | Path) -> tuple[list[dict], pd.DataFrame]:
+    """``peaks`` and ``resized`` of `try_spots` from a slide's trials.json."""
+    told = read_json(path)
+    resized = pd.DataFrame(told["diameters"], columns=[*NAMES, *diameters.COLUMNS])
+    return told["peaks"], resized.astype(dict.fromkeys(diameters.COLUMNS, float))
 
 
 def _name(table: pd.DataFrame, named: Mapping[str, str]) -> pd.DataFrame:

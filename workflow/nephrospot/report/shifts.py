@@ -24,7 +24,7 @@ def list_shifts(peaks: Mapping[str, list[dict]], labels: Mapping[str, str]) -> d
     Parameters
     ----------
     peaks
-        {slide: the peaks of its shifts.json}.
+        {slide: the peaks of its trials.json}.
     """
     head = ["slide", "comparison", "method", "r as it is", "r at the best shift", "x, µm", "y, µm", "distance, µm",
             "draws that agree", "suspicious"]  # fmt: skip
