@@ -196,14 +196,8 @@ class TestColumns:
 
 class TestKeys:
     def test_shifts(self):
-        keys = [
-            *shifts.COLUMNS,
-            *shifts.describe_peak(shifts.Peak(1.0, 2.0, 0.9, 0.8, 1.0, False)),
-            "slide",
-            "peaks",
-            "diameters",
-        ]
-        assert_named([*keys, *diameters.COLUMNS], "shifts.parquet and trials.json")
+        keys = [*shifts.COLUMNS, *shifts.describe_peak(shifts.Peak(1.0, 2.0, 0.9, 0.8, 1.0, False))]
+        assert_named([*keys, *diameters.COLUMNS, "slide", "peaks", "diameters"], "shifts.parquet and trials.json")
 
     def test_slide_json(self):
         keys = dictionary_keys("check.py", "check_slide") | dictionary_keys("registration.py", "compare_images")
