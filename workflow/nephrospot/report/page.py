@@ -107,7 +107,7 @@ def write_report(
     readers
         Content of readers.tsv, where there are scores.
     shifts, peaks, diameters
-        {slide: shifts.parquet}, {slide: peaks of trials.json} and the diameters of every trials.json, where spots are tried.
+        {slide: shifts.parquet}, {slide: peaks of trials.json}, diameters of every trials.json, where spots are tried.
     evaluation
         Content of evaluation.tsv; None where no method is the truth.
     objects
