@@ -5,6 +5,7 @@ import pytest
 import torch
 import zarr
 
+from nephrospot import scheme
 from nephrospot.engine import choose_precision
 from nephrospot.errors import InputError
 from nephrospot.models import build
@@ -75,6 +76,15 @@ def test_batch_size_and_threads_change_nothing(slide, network, tmp_path):
     for other in others:
         # Sums in another order can turn a margin within rounding of zero, and no other.
         assert (first != other).mean() < 1e-5
+
+
+def test_wider_chunks_change_nothing_but_the_number_of_files(slide, tmp_path, monkeypatch):
+    for many in (scheme.MANY_CHUNKS, 1):
+        monkeypatch.setattr(scheme, "MANY_CHUNKS", many)
+        predict(slide, tmp_path / f"{many}.zarr")
+    wide, usual = (zarr.open_group(str(tmp_path / f"{many}.zarr")) for many in (1, 512))
+    for name, array in usual.arrays():
+        assert np.array_equal(array[:], wide[name][:]) and array.nchunks_initialized > wide[name].nchunks_initialized
 
 
 def test_a_slide_moved_by_whole_tiles_moves_its_mask(picture, network, tmp_path):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nephrospot.chunks import list_chunks, take_part
-from nephrospot.scheme import Scheme, make_scheme
+from nephrospot.scheme import Scheme, chunk_cells, make_scheme
 from nephrospot.tiles import Grid, list_tiles
 
 SMALL_KPIS = Scheme(64, 0, 32, min_votes=2, flush=True)
@@ -103,3 +103,12 @@ def test_no_tiles_no_chunks():
     grid = make_grid(300, 300)
     assert list_chunks(grid, make_scheme("nephrospot", 64, 8), all_tiles(grid).iloc[:0]) == []
     assert take_part([], 1, 3) == []
+
+
+@pytest.mark.parametrize("side_mm", [1.6, 8, 15, 22])
+def test_a_slide_is_hundreds_of_files(side_mm):
+    """At 40×, with windows of 256 px; shards of masks.ome.zarr are larger still."""
+    side = round(side_mm * 1000 / 0.25)
+    grid = Grid(40.0, 0.25, side, side, 256, 32)
+    cells = chunk_cells(make_scheme("nephrospot", 256, 32), grid)
+    assert (-(-grid.rows // cells)) ** 2 <= 900

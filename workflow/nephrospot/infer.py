@@ -88,7 +88,7 @@ def predict_slide(
     with resumable(output, state) as work:
         store = zarr.open_group(str(work.folder), mode="a")
         for magnification, readings in sorted(groups.items()):
-            array = _create_bitmask(store, grids[magnification], schemes[magnification], readings)
+            array = create_bitmask(store, grids[magnification], schemes[magnification], readings)
             waiting = [c for c in mine if c.grid.magnification == magnification and c.name not in work.done]
             _predict_chunks(engine, slide, waiting, readings, _Writer(engine, array, tissue, work))
         pieces = {chunk.name: work.done[chunk.name] for chunk in mine}
@@ -100,7 +100,8 @@ def predict_slide(
     return facts | sum_up(pieces, counts, core_px)
 
 
-def _create_bitmask(store: zarr.Group, grid: Grid, scheme: Scheme, readings: list[Reading]) -> zarr.Array:
+def create_bitmask(store: zarr.Group, grid: Grid, scheme: Scheme, readings: list[Reading]) -> zarr.Array:
+    """The array of one magnification, a bit a tissue and a file a chunk; as it is where it is there already."""
     name, side = f"{grid.magnification:g}x", chunk_cells(scheme, grid) * grid.core_px
     if name in store:  # left by a process that was stopped
         return store[name]

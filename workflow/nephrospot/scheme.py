@@ -16,6 +16,7 @@ from nephrospot.tiles import Grid
 
 MODES = ("nephrospot", "omniseg-official", "kpis")
 CHUNK_CELLS = 8  # cores a chunk and side: few files, and a buffer of some MB
+MANY_CHUNKS = 512  # a file each
 KPIS_CHUNK_PX = 8192  # wide beside a 2048 px window, so that little is computed twice
 
 
@@ -125,5 +126,8 @@ def make_scheme(mode: str, window_px: int, halo_px: int, shifts: int = 1, blend:
 
 
 def chunk_cells(scheme: Scheme, grid: Grid) -> int:
-    """Cells along a chunk's side."""
-    return -(-KPIS_CHUNK_PX // grid.core_px) if scheme.flush else CHUNK_CELLS
+    """Cells along a chunk's side; twice as many where there would be thousands of chunks."""
+    if scheme.flush:
+        return -(-KPIS_CHUNK_PX // grid.core_px)
+    chunks = -(-grid.rows // CHUNK_CELLS) * -(-grid.columns // CHUNK_CELLS)
+    return CHUNK_CELLS if chunks <= MANY_CHUNKS else 2 * CHUNK_CELLS
