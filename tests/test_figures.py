@@ -59,6 +59,9 @@ def test_mixed_cohorts_name_the_simulated_slides():
     told = tell_simulation({"K1": {"group": "simulated"}, "R1": {"group": "cohort"}}, {}, {})
     assert told and "1 of 2" in told[0] and "K1" in told[0], told
     assert tell_simulation({"R1": {"group": None}}, {"m": {"card": {}}}, {}) == [], "nothing says simulated"
+    weights = {name: {"card": {"data": "simulated tissue"}} for name in ("net", "net@5x", "net@20x")}
+    (told,) = tell_simulation({"R1": {"group": "cohort"}}, weights, {"net": "Net", "net@5x": "Net, all at 5×"})
+    assert "The weights of Net were trained" in told, "a sweep's weights are told of once"
 
 
 def test_words_and_numbers():

@@ -110,7 +110,9 @@ def tell_simulation(
             f"{len(simulated)} of {len(manifests)} slides are simulated ({name_slides(simulated)}), "
             "and their spots are part of the pooled values."
         )
-    trained = [labels.get(m, m) for m, facts in weights.items() if _says_simulated(list(_texts(facts.get("card"))))]
+    named = [m for m, facts in weights.items() if _says_simulated(list(_texts(facts.get("card"))))]
+    # A sweep's methods have the weights of the network that they are named after.
+    trained = [labels.get(m, m) for m in named if m.partition("@")[0] not in named or "@" not in m]
     if trained:
         sentences.append(
             f"The weights of {join_words(trained)} were trained on simulated images: this is how the pipeline works, "

@@ -37,8 +37,9 @@ def gather_resolutions(correlations: pd.DataFrame, methods: Mapping[str, Mapping
     pooled = correlations[(correlations["level"] == "pooled") & correlations["method"].isin(swept)]
     networks = pooled["method"].str.replace(r"@[^@]*$", "", regex=True)
     table = pooled.assign(x=pooled["method"].map(swept), method=networks)
-    # Where no interval could be had, there are no such columns.
-    return table.reindex(columns=[*KEYS, "x", "n", "r", "lo", "hi"]).sort_values([*KEYS, "x"], ignore_index=True)
+    # Where no interval could be had, there are no such columns. Comparisons stay in the order of the configuration.
+    known = table.reindex(columns=[*KEYS, "x", "n", "r", "lo", "hi"])
+    return known.sort_values("x", kind="stable", ignore_index=True)
 
 
 def gather_diameters(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
@@ -108,9 +109,11 @@ def list_sweep(table: pd.DataFrame, labels: Mapping[str, str], x_name: str) -> d
 def _draw_lines(axis: Axes, panel: pd.DataFrame, labels: Mapping[str, str]) -> None:
     for place, (method, label) in enumerate(labels.items()):
         line = panel[panel["method"] == method]
+        # Side by side, so that no bar hides another: an eighth of the least step for all of them together.
+        nudge = 2 ** ((place - (len(labels) - 1) / 2) / (8 * len(labels))) if line["lo"].notna().any() else 1
         reach = [(line["r"] - line["lo"]).clip(lower=0), (line["hi"] - line["r"]).clip(lower=0)]
         axis.errorbar(
-            line["x"], line["r"], yerr=reach if line["lo"].notna().any() else None, label=label,
+            line["x"] * nudge, line["r"], yerr=reach if line["lo"].notna().any() else None, label=label,
             color=LINES[place % len(LINES)], marker=MARKS[place % len(MARKS)], markersize=3.5, linewidth=1,
             elinewidth=0.6,
         )  # fmt: skip
