@@ -1,6 +1,7 @@
 # make run    the demonstration: four simulated kidneys → results/report.html
 # make eight  the same with all eight methods of the papers' Table II
 # make test   the tests; make test-long  the longest of them; make test-real  more of them, on public material; make test-slurm  on a real Slurm, started here
+# make container  the image of envs/Containerfile, built, and a run in it beside one outside
 # make fuzz   damaged files of every kind by the thousand; ARGS='--cases 50 --kind tiff --seed 2'
 # make bench  segmentation beside other tools (makes an environment of its own for them)
 # make coverage  what our intervals hold, by simulation; make controls  controls on the results of make run
@@ -47,6 +48,11 @@ test-slurm: $(VENV)/ready
 test-slurm-cohorts: $(VENV)/ready
 	python tests/slurm/cluster.py start --install
 	python -m pytest -m 'slurm and long' tests/slurm $(ARGS); status=$$?; python tests/slurm/cluster.py stop; exit $$status
+
+# The image of envs/Containerfile built by buildah, and a small run in it beside one outside (Debian, as root; 3 GB).
+container: $(VENV)/ready
+	apt-get install --yes --no-install-recommends buildah debootstrap > /dev/null
+	bash tests/container.sh
 
 # Damaged files of every kind, each read or refused in a sentence, within bounds of time and memory (docs/trust.md).
 fuzz: $(VENV)/ready
@@ -113,4 +119,4 @@ $(VENV)/kpis: $(VENV)/ready envs/kpis.txt
 	$(VENV)/bin/python -m pip install --quiet --constraint envs/constraints.txt --constraint envs/kpis.txt --editable '.[rctd,slurm,test,kpis]'
 	touch $@
 
-.PHONY: run eight test test-long test-real test-slurm test-slurm-cohorts fuzz check lint weights bench coverage controls recovery plan scale
+.PHONY: run eight test test-long test-real test-slurm test-slurm-cohorts container fuzz check lint weights bench coverage controls recovery plan scale

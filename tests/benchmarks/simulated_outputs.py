@@ -11,6 +11,8 @@ import yaml
 from PIL import Image
 from scipy import ndimage
 
+from nephrospot.diameters import DIAMETERS_UM
+from nephrospot.files import write_json
 from nephrospot.settings import read_settings
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -86,10 +88,7 @@ def write_slide(folder: Path, slide: str, n: int, seed: int) -> None:
             draw_noise(results / method / f"{name}.jpg", *size, seed)
     write_scores(given / "scores.csv", spots["barcode"], cap, rng, readers=2 if seed % 10 == 0 else 1)
     write_proportions(results / "proportions.parquet", spots["barcode"], pt, rng)
-    (results / "deconvolution.json").write_text(json.dumps(
-        {"n_spots": n, "n_used": n, "n_common_genes": 9000, "n_reg_genes": 900, "sigma": 0.4,
-         "r_rctd_nnls": {"PT": 0.95}, "notes": ["Cell types that belong to no tissue of the configuration: IC."]}
-    ))  # fmt: skip
+    (results / "deconvolution.json").write_text(json.dumps(deconvolution_json(n)))
     manifest = {
         "slide": slide, "image": "slide.tiff", "visium": str(given), "species": "mouse", "mpp": MPP,
         "mpp_witnesses": {"tag": MPP, "pitch": MPP}, "width_px": 14000, "height_px": 14500, "levels": [],
@@ -98,6 +97,17 @@ def write_slide(folder: Path, slide: str, n: int, seed: int) -> None:
     }  # fmt: skip
     (results / "slide.json").write_text(json.dumps(manifest))
     write_shifts(results, slide, rng)
+
+
+def deconvolution_json(n: int) -> dict:
+    """What the report prints of a deconvolution."""
+    limit = {"limit": "fewer than 500 UMI", "n_failing": n // 97, "n_removed": n // 97, "share_removed": 1 / 97}
+    quality = {"median_umi": 900.0, "median_genes": 500.0, "median_mt_percent": 9.0, "n_edge": n // 20}
+    return {
+        "n_spots": n, "n_used": n - n // 97, "n_common_genes": 9000, "n_reg_genes": 900, "sigma": 0.4,
+        "quality": quality | {"limits": [limit]}, "r_rctd_nnls": {"PT": 0.95},
+        "notes": ["Cell types that belong to no tissue of the configuration: IC."],
+    }  # fmt: skip
 
 
 def predict_json() -> dict:
@@ -157,7 +167,10 @@ def write_shifts(results: Path, slide: str, rng: np.random.Generator) -> None:
             peaks.append(key | {"x_um": 1.0, "y_um": -2.0, "r": 0.81, "r_here": 0.8, "certainty": 0.5, "at_edge": False,
                                 "distance_um": 2.2, "suspicious": False})  # fmt: skip
     pd.concat(tables).to_parquet(results / "shifts.parquet", index=False)
-    (results / "trials.json").write_text(json.dumps({"slide": slide, "peaks": peaks, "diameters": []}))
+    sizes = [{"method": method, **comparison, "diameter_um": size, "n": 300.0, "r": 0.8 - abs(size - 55) / 500,
+              "mean_percent": 30.0, "sd_percent": 20.0, "mean_observed": 30.0, "sd_observed": 20.0}
+             for method in METHODS for comparison in COMPARISONS for size in DIAMETERS_UM]  # fmt: skip
+    write_json(results / "trials.json", {"slide": slide, "peaks": peaks, "diameters": sizes})
 
 
 def draw_noise(path: str | Path, width: int, height: int, seed: int) -> None:
