@@ -2,7 +2,7 @@
 
 
 rule correlate_spots:
-    """Every method against every reference, with intervals, and against every other method."""
+    """Every method against every reference, with intervals, and against every other method; where it is farthest off."""
     input:
         # No table from a cohort that wasn't checked as a whole. It needn't have passed: what can't be used is left out.
         verdicts="<results>/verdicts.json",
@@ -13,16 +13,19 @@ rule correlate_spots:
     output:
         table="<results>/correlations.parquet",
         differences="<results>/differences.parquet",
+        worst="<results>/worst.parquet",
     log:
         "<logs>/correlate_spots.log",
     conda:
         "../envs/nephrospot.yaml"
+    threads: min(4, max(1, len(settings["comparisons"])))
     params:
         results=lambda wildcards, output: str(Path(output.table).parent),
         slides=included.loc[WITH_SPOTS, ["visium", "scores"]].to_dict("index"),
         deconvolved=DECONVOLVED,
         methods=list(METHODS),
         ceilings=[name for name, method in METHODS.items() if method["ceiling"]],
+        looked_at=LOOKED_AT,
         statistics=settings["statistics"],
         comparisons=settings["comparisons"],
         tissues=list(settings["tissues"]),

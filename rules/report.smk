@@ -32,29 +32,21 @@ rule draw_overlay:
 
 
 rule draw_worst:
-    """The spots where a method and its reference are farthest apart, for every method and comparison."""
+    """The spots where a method and its reference are farthest apart, as pictures."""
     input:
-        verdicts="<results>/verdicts.json",
+        table="<results>/worst.parquet",
         images=each("image", WITH_SPOTS),
         manifests=every("<results>/{slide}/slide.json", slide=WITH_SPOTS),
         masks=every("<results>/{slide}/{method}/masks.ome.zarr", slide=WITH_SPOTS, method=LOOKED_AT),
-        spots=every("<results>/{slide}/{method}/spots.parquet", slide=WITH_SPOTS, method=LOOKED_AT),
-        proportions=every("<results>/{slide}/proportions.parquet", slide=DECONVOLVED),
-        scores=each("scores", SCORED),
     output:
-        table="<results>/worst.parquet",
         crops=directory("<results>/worst"),
     log:
         "<logs>/draw_worst.log",
     conda:
         "../envs/nephrospot.yaml"
     params:
-        results=lambda wildcards, output: str(Path(output.table).parent),
-        slides=included.loc[WITH_SPOTS, ["image", "visium", "scores"]].to_dict("index"),
-        deconvolved=DECONVOLVED,
-        methods=LOOKED_AT,
-        comparisons=settings["comparisons"],
-        tissues=list(settings["tissues"]),
+        results=lambda wildcards, output: str(Path(output.crops).parent),
+        images=included.loc[WITH_SPOTS, "image"].to_dict(),
         colours={name: tissue["colour"] for name, tissue in settings["tissues"].items()},
         diameter_um=settings["spots"]["diameter_um"],
         code=code("draw_worst"),
@@ -80,7 +72,7 @@ rule write_report:
             "<results>/{slide}/{method}/{file}.jpg", slide=SLIDES, method=DETAILED, file=["overview", "regions"]
         ),
         objects=every("<results>/{slide}/{method}/objects.parquet", slide=SLIDES, method=DETAILED),
-        worst="<results>/worst.parquet" if WITH_SPOTS else [],
+        worst=["<results>/worst.parquet", "<results>/worst"] if WITH_SPOTS else [],
         evaluation="<results>/evaluation.tsv" if EVALUATED else [],
         readers="<results>/readers.tsv" if SCORED else [],
         sensitivity="<results>/sensitivity.tsv" if DECONVOLVED and TRANSCRIBED else [],

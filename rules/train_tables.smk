@@ -74,6 +74,7 @@ use rule correlate_spots as correlate_ablation with:
     params:
         methods=list(ABLATION),
         ceilings=[],
+        looked_at=[],
 
 
 rule write_table3:

@@ -1,19 +1,19 @@
 """Tissue under the spots × pathologist × transcripts → correlations, how sure they are, and which differ."""
 
-from nephrospot.certainty import add_certainty
+from functools import partial
+
 from nephrospot.cohort import join_cohort
-from nephrospot.correlate import correlate
-from nephrospot.differences import compare_methods
+from nephrospot.comparisons import measure_comparisons
 from nephrospot.files import write_parquet
 from nephrospot.job import job
-from nephrospot.pairs import gather_pairs
 from nephrospot.refusals import leave_out
 
 with job(snakemake, can_leave_out=True) as refused:
-    p, chance = snakemake.params, snakemake.params.statistics
-    tables = join_cohort(p.results, leave_out(p.slides, refused), p.deconvolved, p.methods, p.comparisons, p.tissues)
-    cohort, without = gather_pairs(tables, p.comparisons, p.methods), [s for s in p.slides if s in refused]
-    table = add_certainty(correlate(cohort, p.methods), cohort, **chance).assign(left_out=", ".join(without))
-    write_parquet(snakemake.output.table, table)
-    differences = compare_methods(cohort, p.methods, ceilings=p.ceilings, **chance)
-    write_parquet(snakemake.output.differences, differences)
+    p, out, without = snakemake.params, snakemake.output, [s for s in snakemake.params.slides if s in refused]
+    join = partial(join_cohort, p.results, leave_out(p.slides, refused), p.deconvolved, p.methods, tissues=p.tissues)
+    given = {"ceilings": p.ceilings, "looked_at": p.looked_at, "processes": snakemake.threads, **p.statistics}
+    table, differences, worst = measure_comparisons(join, p.comparisons, p.methods, **given)
+    write_parquet(out.table, table.assign(left_out=", ".join(without)))
+    write_parquet(out.differences, differences)
+    if "worst" in out.keys():  # noqa: SIM118 (iterating gives the paths)
+        write_parquet(out.worst, worst)

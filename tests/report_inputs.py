@@ -10,8 +10,9 @@ import yaml
 from PIL import Image
 
 from nephrospot.certainty import add_certainty
-from nephrospot.correlate import correlate, join_spots
+from nephrospot.correlate import correlate
 from nephrospot.differences import compare_methods
+from nephrospot.join import join_spots
 from nephrospot.pairs import gather_pairs
 from nephrospot.settings import read_settings
 from nephrospot.table2 import make_table2

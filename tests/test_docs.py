@@ -23,15 +23,17 @@ from nephrospot import (
     shifts,
     table1,
     table3,
+    worst,
 )
 from nephrospot.chunks import COSTS
-from nephrospot.correlate import COLUMNS, PAIR_COLUMNS
+from nephrospot.correlate import COLUMNS
 from nephrospot.evaluate import LONG_COLUMNS, POOLED_COLUMNS
+from nephrospot.join import PAIR_COLUMNS
 from nephrospot.objects import DTYPES
 from nephrospot.omezarr import create_plane, majority, write_multiscale
 from nephrospot.quality import judge_spots
 from nephrospot.registration import Transform
-from nephrospot.report import fractions, worst
+from nephrospot.report import fractions
 from nephrospot.settings import read_schema
 from nephrospot.shares import proportions_table
 from nephrospot.simulate.cohort import write_slide

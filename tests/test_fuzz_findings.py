@@ -20,9 +20,10 @@ import seed_models
 import seed_slides
 import seed_tables
 from nephrospot.errors import InputError
-from nephrospot.report.worst import COLUMNS, draw_all
+from nephrospot.report.worst import draw_all
 from nephrospot.scoring import write_scores
 from nephrospot.visium import read_positions
+from nephrospot.worst import COLUMNS
 from readers import READERS
 from test_bombs import declare
 
@@ -234,7 +235,7 @@ class TestWholeOrAbsent:
         (tmp_path / "masks.ome.zarr").rename(tmp_path / "K1" / "m" / "masks.ome.zarr")
         (tmp_path / "K1" / "slide.json").write_text('{"mpp": 0.5}')
         row = dict.fromkeys(COLUMNS, 0) | {"method": "m", "tissue": "CAP", "reference": "rctd", "slide": "K1"}
-        rows = pd.DataFrame([row | {"x_px": 100.0, "y_px": 100.0, "rank": 1}, row | {"slide": "K2", "rank": 2}])
+        rows = pd.DataFrame([row | {"x_um": 50.0, "y_um": 50.0, "rank": 1}, row | {"slide": "K2", "rank": 2}])
         with pytest.raises(FileNotFoundError):
             draw_all(rows, tmp_path, {"K1": tmp_path / "slide.tiff"}, {"CAP": "#ff0000"}, 55, tmp_path / "worst")
         assert not (tmp_path / "worst").exists() and not list(tmp_path.glob(".worst*"))

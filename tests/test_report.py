@@ -7,12 +7,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from nephrospot.correlate import correlate, join_spots
+from nephrospot.correlate import correlate
+from nephrospot.join import join_spots
 from nephrospot.pairs import gather_pairs
 from nephrospot.report.page import write_report
-from nephrospot.report.worst import choose_worst, crop_path
+from nephrospot.report.worst import crop_path
 from nephrospot.sensitivity import ITSELF
 from nephrospot.table2 import make_table2
+from nephrospot.worst import choose_worst
 from report_inputs import COMPARISONS, PUBLISHED, Page, make_inputs, save_noise, text_of
 
 HEADINGS = ["The answer", "The slides", "What the network saw", "Spots against the pathologist",
@@ -81,8 +83,9 @@ def test_every_value_leads_to_its_scatter_and_from_there_to_the_worst_spots(inpu
         join_spots(slide, method, table, COMPARISONS, inputs["scores"][slide], inputs["proportions"][slide])
         for (slide, method), table in inputs["spots"].items()
     ]
-    cohort = gather_pairs(tables, COMPARISONS, list(inputs["settings"]["methods"]), place=("x_px", "y_px"))
-    inputs["worst"], inputs["worst_folder"] = choose_worst(cohort), str(tmp_path / "worst")
+    methods = list(inputs["settings"]["methods"])
+    cohort = gather_pairs(tables, COMPARISONS, methods, place=("x_px", "y_px"))
+    inputs["worst"], inputs["worst_folder"] = choose_worst(cohort, methods), str(tmp_path / "worst")
     for row in inputs["worst"].itertuples():
         path = Path(crop_path(inputs["worst_folder"], row))
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -200,8 +200,7 @@ class TestRerun:
             planned = project.planned()
         finally:
             path.write_text(before)
-        cohort = {name: count for name, count in COHORT.items() if name != "draw_worst"}
-        assert planned == {"predict_masks": 8, "stitch_masks": 8} | after_masks(8, 8, 0) | cohort
+        assert planned == {"predict_masks": 8, "stitch_masks": 8} | after_masks(8, 8, 0) | COHORT
 
     def test_a_deleted_final_comes_back(self, project, results):
         overview = results / "K1/omni-seg/overview.jpg"

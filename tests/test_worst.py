@@ -6,8 +6,9 @@ import pytest
 from label_files import write_labels
 from nephrospot.omezarr import open_masks
 from nephrospot.pairs import gather_pairs
-from nephrospot.report.worst import COLUMNS, choose_worst, draw_worst
+from nephrospot.report.worst import draw_worst
 from nephrospot.slide import open_slide
+from nephrospot.worst import COLUMNS, choose_worst
 from pictures import write_tiff
 from spots_by_hand import hexagons, make_pairs
 
@@ -22,7 +23,7 @@ def maps():
 def choose(pairs, **options):
     """Of the one comparison that the pairs are of."""
     comparisons = pairs[["tissue", "reference"]].drop_duplicates().to_dict("records")
-    return choose_worst(gather_pairs([pairs], comparisons, ["m"], place=("x_px", "y_px")), **options)
+    return choose_worst(gather_pairs([pairs], comparisons, ["m"], place=("x_px", "y_px")), ["m"], **options)
 
 
 def test_the_worst_are_off_the_line_or_in_points(maps):

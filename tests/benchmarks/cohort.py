@@ -21,12 +21,12 @@ import time
 from pathlib import Path
 
 import pandas as pd
-from meter import cpu_seconds, peak_mb
+from meter import children_mb, cpu_seconds, peak_mb
 from simulated_outputs import COMPARISONS, METHODS, TISSUES, make_settings, write_cohort
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[1]
-STEPS = ("correlate_spots", "write_table2", "draw_worst", "measure_readers", "write_report")
+STEPS = ("correlate_spots", "measure_sensitivity", "measure_readers", "write_table2", "draw_worst", "write_report")
 COLUMNS = [
     "slides",
     "spots",
@@ -53,25 +53,37 @@ def describe(step: str, folder: Path) -> Names:
     shared = {
         "results": str(results), "slides": given, "deconvolved": list(given), "methods": list(METHODS),
         "comparisons": COMPARISONS, "tissues": list(TISSUES), "statistics": statistics, "ceilings": [],
+        "looked_at": list(METHODS), "images": {},
         "colours": {name: tissue["colour"] for name, tissue in TISSUES.items()}, "diameter_um": 55.0,
     }  # fmt: skip
+    if step == "measure_sensitivity":
+        kinds = {name: tissue["cell_types"] for name, tissue in TISSUES.items()}
+        shared |= {"slides": list(given), "second": False, "cell_types": kinds, "tissues": ["PT"],
+                   "factors": {"cell_umi": {}, "cell_area_um2": {}}}  # fmt: skip
     if step == "write_table2":
         shared["methods"] = settings["methods"]
     if step == "write_report":
         shared = {"settings": settings | {"results": str(results)}, "sheet": sheet.to_dict("records")}
     outputs = {
-        "correlate_spots": {"table": "correlations.parquet", "differences": "differences.parquet"},
+        "correlate_spots": {
+            "table": "correlations.parquet",
+            "differences": "differences.parquet",
+            "worst": "worst.parquet",
+        },
+        "measure_sensitivity": {"table": "sensitivity.tsv"},
         "write_table2": {"tsv": "table2.tsv", "html": "table2.html", "latex": "table2.tex"},
-        "draw_worst": {"table": "worst.parquet", "crops": "worst"},
+        "draw_worst": {"crops": "worst"},
         "measure_readers": {"table": "readers.tsv"},
         "write_report": {"page": "report.html"},
     }[step]
     inputs = {"correlations": "correlations.parquet", "differences": "differences.parquet"}
     inputs = {name: str(results / path) for name, path in inputs.items()}
+    if step == "draw_worst":
+        inputs["table"] = str(results / "worst.parquet")
     return Names(
         input=Names(inputs, manifests=manifests, published=str(PROJECT / "config/published.tsv")),
         output=Names({name: str(results / path) for name, path in outputs.items()}),
-        params=Names(shared), log=[str(results / f"logs/{step}.log")], wildcards=[], rule=step, threads=1, config={},
+        params=Names(shared), log=[str(results / f"logs/{step}.log")], wildcards=[], rule=step, threads=2, config={},
     )  # fmt: skip
 
 
@@ -83,7 +95,7 @@ def run_step(step: str, folder: Path) -> None:
 
         worst.draw_all = lambda table, *_: write_crops(table, folder / "results/worst")
     runpy.run_path(str(PROJECT / f"scripts/{step}.py"), init_globals={"snakemake": describe(step, folder)})
-    print(json.dumps({"s": time.perf_counter() - started, "cpu_s": cpu_seconds(), "mb": peak_mb()}))
+    print(json.dumps({"s": time.perf_counter() - started, "cpu_s": cpu_seconds(), "mb": max(peak_mb(), children_mb())}))
 
 
 def write_crops(table: pd.DataFrame, folder: Path) -> None:

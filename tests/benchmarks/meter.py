@@ -27,6 +27,11 @@ def peak_mb() -> float:
     raise OSError("/proc/self/status has no VmHWM: the benchmarks need Linux")
 
 
+def children_mb() -> float:
+    """The largest that a child was which has ended; the pages that it shares with this process count too."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+
+
 def disk_mb(folder: Path) -> float:
     """Size of all files in a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6

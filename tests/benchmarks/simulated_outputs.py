@@ -105,6 +105,7 @@ def deconvolution_json(n: int) -> dict:
     quality = {"median_umi": 900.0, "median_genes": 500.0, "median_mt_percent": 9.0, "n_edge": n // 20}
     return {
         "n_spots": n, "n_used": n - n // 97, "n_common_genes": 9000, "n_reg_genes": 900, "sigma": 0.4,
+        "umi_per_cell": dict.fromkeys(TYPES, 2000.0),
         "quality": quality | {"limits": [limit]}, "r_rctd_nnls": {"PT": 0.95},
         "notes": ["Cell types that belong to no tissue of the configuration: IC."],
     }  # fmt: skip

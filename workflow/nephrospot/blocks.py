@@ -28,7 +28,7 @@ class Draw:
     ----------
     moments : list of float (blocks, 6, methods)
         Of each slide's blocks: number, Σx, Σy, Σx², Σy², Σxy, of values of mean 0 and standard deviation 1.
-    weights : list of float (1 + replicates, blocks)
+    weights : list of uint16 (1 + replicates, blocks)
         How often each block was drawn; once each in the first row.
     """
 
@@ -38,7 +38,8 @@ class Draw:
     def add_up(self) -> np.ndarray:
         """Moments of each slide: (slides, 1 + replicates, 6, methods)."""
         flat = ((own.reshape(len(own), -1), drawn) for own, drawn in zip(self.moments, self.weights, strict=True))
-        return np.stack([drawn @ own for own, drawn in flat]).reshape(len(self.moments), -1, *self.moments[0].shape[1:])
+        sums = [drawn.astype(float) @ own for own, drawn in flat]
+        return np.stack(sums).reshape(len(self.moments), -1, *self.moments[0].shape[1:])
 
 
 def choose_block_um(places: Sequence[np.ndarray], values: Sequence[np.ndarray]) -> float:
@@ -78,7 +79,7 @@ def draw_blocks(
             moments.append(_add_up_blocks(place, x, y, block_um, origin))
             blocks = len(moments[-1])
             drawn = rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=len(part))
-            weights.append(np.vstack([np.ones(blocks), drawn]))
+            weights.append(np.vstack([np.ones(blocks), drawn]).astype(np.uint16))
         yield Draw(moments, weights)
 
 

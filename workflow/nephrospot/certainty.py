@@ -128,10 +128,11 @@ def measure_certainty(stack: Stack, seed: int, replicates: int = REPLICATES) -> 
     levels |= {f"slide:{stack.slides[at]}": (parts[at], at) for at in range(len(parts))}
     drawn = stack.resample(seed, replicates)
     sizes = np.array(stack.sizes)
-    other_sides = {name: stack.measure_errors(factor, seed) for name, factor in SIDES.items()}
+    by_side = {"boot": drawn} | {name: stack.measure_errors(factor, seed) for name, factor in SIDES.items()}
     rows = []
     for level, (covariances, which) in levels.items():
-        errors, n_blocks = _at(drawn, level, which), int(np.min(drawn.n_blocks[which]))
+        found = {name: _at(own, level, which) for name, own in by_side.items()}
+        errors, n_blocks = found["boot"], int(np.min(drawn.n_blocks[which]))
         n_spots = np.sum(sizes[which])
         for place, method in enumerate(stack.methods):
             r = errors.r[place] if n_spots >= 3 else np.nan
@@ -139,8 +140,8 @@ def measure_certainty(stack: Stack, seed: int, replicates: int = REPLICATES) -> 
             row = {"method": method, "level": level, "n_eff": n_eff, "block_um": stack.block_um, "n_blocks": n_blocks}
             quantile, reason = quantile_of_r(errors, place)
             ends = {"fisher": fisher_interval(r, n_eff)}
-            for name, found in {"boot": drawn, **other_sides}.items():
-                ends[name] = reach_of_r(r, np.sqrt(_at(found, level, which).variance[place]), quantile)
+            for name, own in found.items():
+                ends[name] = reach_of_r(r, np.sqrt(own.variance[place]), quantile)
             rows.append(row | _choose(r, n_eff, ends, reason, n_blocks))
     return pd.DataFrame(rows, columns=COLUMNS)
 

@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 
 from nephrospot import __version__
-from nephrospot.correlate import join_spots
 from nephrospot.files import list_paths, read_json, sha256
+from nephrospot.join import join_each
 from nephrospot.registration import Transform
 from nephrospot.scores import count_scored, read_readings, read_scores
 from nephrospot.visium import read_barcodes, read_positions
@@ -27,7 +27,7 @@ def join_cohort(
     comparisons: list[dict],
     tissues: list[str],
 ) -> Iterator[pd.DataFrame]:
-    """Predicted and observed percentages, one slide and method at a time.
+    """Predicted and observed percentages, one slide, method and comparison at a time.
 
     Parameters
     ----------
@@ -43,17 +43,19 @@ def join_cohort(
     Yields
     ------
     DataFrame
-        As `nephrospot.correlate.join_spots`, with the spots' places on the slide in µm, ``x_um`` and ``y_um``.
+        As `nephrospot.join.join_spots`, with the spots' places on the slide in µm, ``x_um`` and ``y_um``.
     """
+    wanted = {comparison["reference"] for comparison in comparisons}
+    others = wanted - {"pathologist"}
     for slide, given in slides.items():
         folder = Path(results) / slide
-        scores = read_slide_scores(slide, given, tissues) if given["scores"] else None
-        proportions = pd.read_parquet(folder / "proportions.parquet") if slide in deconvolved else None
+        scores = read_slide_scores(slide, given, tissues) if given["scores"] and "pathologist" in wanted else None
+        proportions = pd.read_parquet(folder / "proportions.parquet") if slide in deconvolved and others else None
         mpp = read_json(folder / "slide.json")["mpp"]
         for method in methods:
             spots = pd.read_parquet(folder / method / "spots.parquet")
-            joined = join_spots(slide, method, spots, comparisons, scores, proportions)
-            yield joined.assign(x_um=joined["x_px"] * mpp, y_um=joined["y_px"] * mpp)
+            for joined in join_each(slide, method, spots, comparisons, scores, proportions):
+                yield joined.assign(x_um=joined["x_px"] * mpp, y_um=joined["y_px"] * mpp)
 
 
 def read_cohort_readings(
@@ -74,14 +76,17 @@ def read_cohort_readings(
         {slide: `nephrospot.scores.read_readings`}, of spots read once only each reader's first: a single reading says
         nothing of agreement but who there is
     places
-        {slide: barcode, x_um, y_um}
+        {slide: barcode, x_um, y_um}; no slide of which every spot was read once
     """
     readings, places = {}, {}
     for (slide, given), path in zip(slides.items(), manifests, strict=True):
+        own = read_readings(given["scores"], tissues, read_barcodes(given["visium"]), f"slide {slide}")
+        again = own["barcode"].duplicated(keep=False)
+        readings[slide] = own[again | ~own["reader"].duplicated()]
+        if not again.any():
+            continue
         manifest, spots = read_json(path), read_positions(given["visium"]).table
-        own = read_readings(given["scores"], tissues, set(spots["barcode"]), f"slide {slide}")
-        own = own[own["barcode"].duplicated(keep=False) | ~own["reader"].duplicated()]
-        readings[slide], spots = own, spots[spots["barcode"].isin(own["barcode"])]
+        spots = spots[spots["barcode"].isin(own["barcode"][again])]
         x_px, y_px = Transform(**manifest["transform"]).to_slide(spots["x_px"], spots["y_px"])
         place = {"barcode": spots["barcode"], "x_um": x_px * manifest["mpp"], "y_um": y_px * manifest["mpp"]}
         places[slide] = pd.DataFrame(place)

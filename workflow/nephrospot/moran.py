@@ -5,12 +5,8 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-import anndata as ad
 import numpy as np
 from scipy import sparse
-from sklearn.preprocessing import normalize
-
-from nephrospot.neighbours import quiet_squidpy
 
 FEWEST = 10  # spots on a slide; a hexagonal neighbourhood needs seven
 NOTHING = 1e-12  # of the values' mean square: a straight line that leaves no more than rounding
@@ -74,6 +70,12 @@ def link_spots(predicted: np.ndarray, observed: np.ndarray, place: np.ndarray) -
 
 @functools.lru_cache(maxsize=8)  # a slide's methods and comparisons mostly share their spots
 def _find_neighbours(place: bytes) -> sparse.csr_matrix:
+    # Seconds to import, and wanted here alone.
+    import anndata as ad
+    from sklearn.preprocessing import normalize
+
+    from nephrospot.neighbours import quiet_squidpy
+
     spots = np.frombuffer(place).reshape(-1, 2)
     held = ad.AnnData(np.zeros((len(spots), 1), np.float32), obsm={"spatial": spots})
     with quiet_squidpy() as sq:

@@ -47,18 +47,19 @@ class Pairs:
         return sorted(range(len(self.slides)), key=self.slides.__getitem__)
 
     def add(self, slide: str, tables: Mapping[str, pd.DataFrame], place: Sequence[str]) -> None:
-        """Add a slide: `nephrospot.correlate.join_spots` of each method, this comparison alone."""
-        complete = {name: table[(table["dropped"] == "").to_numpy()] for name, table in tables.items()}
-        barcodes = pd.Index(sorted(set().union(*(table["barcode"] for table in complete.values()))), dtype=object)
+        """Add a slide: `nephrospot.join.join_spots` of each method, this comparison alone."""
+        dropped = {name: table["dropped"].to_numpy() for name, table in tables.items()}
+        complete = {name: own == "" for name, own in dropped.items()}
+        named = {name: table["barcode"].to_numpy()[complete[name]] for name, table in tables.items()}
+        barcodes = pd.Index(sorted(set().union(*named.values())), dtype=object)
         rows = np.full((len(barcodes), 3 + len(self.methods)), np.nan)
-        for method, table in complete.items():
-            at = barcodes.get_indexer(table["barcode"])
-            rows[at, :3] = table[[*place, "observed"]].to_numpy(float)
-            rows[at, 3 + self.methods.index(method)] = table["predicted"].to_numpy(float)
+        for method, table in tables.items():
+            at, known = barcodes.get_indexer(named[method]), complete[method]
+            for column, name in enumerate([*place, "observed"]):
+                rows[at, column] = table[name].to_numpy(float)[known]
+            rows[at, 3 + self.methods.index(method)] = table["predicted"].to_numpy(float)[known]
         self.slides.append(slide)
-        self._lacking.append(
-            {name: Counter(table["dropped"][table["dropped"] != ""]) for name, table in tables.items()}
-        )
+        self._lacking.append({name: Counter(own[~complete[name]]) for name, own in dropped.items()})
         self._rows.append(rows.tobytes())
         self._barcodes.append("\n".join(barcodes).encode())
 
@@ -104,7 +105,7 @@ def gather_pairs(
     Parameters
     ----------
     tables : iterable of DataFrame
-        `nephrospot.correlate.join_spots`, slide by slide: the tables of one slide follow one another.
+        `nephrospot.join.join_spots`, slide by slide: the tables of one slide follow one another.
     comparisons : list of mappings
         ``{"tissue", "reference"}``, in the order wanted.
     methods : list of str
@@ -113,17 +114,31 @@ def gather_pairs(
         Where the spots lie.
     """
     found = [Pairs(comparison["tissue"], comparison["reference"], methods) for comparison in comparisons]
-    for slide, of_slide in groupby(_split_slides(tables), key=lambda part: part[0]):
-        own = pd.concat([table for _, table in of_slide])
-        parts = {key: table for key, table in own.groupby(["tissue", "reference", "method"], sort=False)}
+    for slide, of_slide in groupby(_split(tables), key=lambda part: part[0]):
+        parts: dict[tuple, list[pd.DataFrame]] = {}
+        for _, key, table in of_slide:
+            parts.setdefault(key, []).append(table)
         for pairs in found:
             held = {method: parts.get((pairs.tissue, pairs.reference, method)) for method in methods}
-            held = {method: table for method, table in held.items() if table is not None}
+            held = {name: own[0] if len(own) == 1 else pd.concat(own) for name, own in held.items() if own}
             if held:
                 pairs.add(slide, held, place)
     return found
 
 
-def _split_slides(tables: Iterable[pd.DataFrame]) -> Iterable[tuple[str, pd.DataFrame]]:
+def _split(tables: Iterable[pd.DataFrame]) -> Iterable[tuple[str, tuple[str, str, str], pd.DataFrame]]:
+    """Slide, then tissue, reference and method, and the rows that are theirs."""
+    keys = ["tissue", "reference", "method"]
     for table in tables:
-        yield from table.groupby("slide", sort=False)
+        firsts = [_find_only(table[name].to_numpy()) for name in ("slide", *keys)]
+        if None not in firsts:  # as they mostly come: nothing to sort out, nothing to copy
+            yield firsts[0], tuple(firsts[1:]), table
+            continue
+        for slide, of_slide in table.groupby("slide", sort=False):
+            for key, own in of_slide.groupby(keys, sort=False):
+                yield slide, key, own
+
+
+def _find_only(names: np.ndarray) -> str | None:
+    """The one name that stands in all rows; None where there are several, or no rows."""
+    return names[0] if len(names) and (names == names[0]).all() else None

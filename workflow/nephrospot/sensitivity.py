@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from pathlib import Path
 
 import pandas as pd
 
-from nephrospot.correlate import correlate, join_spots
+from nephrospot.correlate import correlate
+from nephrospot.files import read_json
+from nephrospot.join import join_each
 from nephrospot.pairs import gather_pairs
 from nephrospot.shares import convert_shares, list_factors
 
@@ -61,6 +64,15 @@ def list_shares(
     return pd.concat(parts, ignore_index=True)
 
 
+def read_shares(
+    deconvolution: Mapping, tissues: Mapping[str, list[str]], second: bool, slide: str, folder: Path
+) -> pd.DataFrame:
+    """`list_shares` of a slide, from its folder of results."""
+    own, facts = pd.read_parquet(folder / "proportions.parquet"), read_json(folder / "deconvolution.json")
+    again = pd.read_parquet(folder / "second_proportions.parquet") if second else None
+    return list_shares(own, facts, deconvolution, tissues, again)
+
+
 def measure_sensitivity(
     shares: Mapping[str, pd.DataFrame],
     spots: Mapping[tuple[str, str], pd.DataFrame],
@@ -72,7 +84,7 @@ def measure_sensitivity(
     Parameters
     ----------
     shares
-        {slide: `list_shares`}.
+        {slide: `list_shares`}, all of the same names, as one configuration makes them.
     spots
         {(slide, method): spots.parquet}.
     tissues, methods
@@ -84,14 +96,14 @@ def measure_sensitivity(
         `COLUMNS`, as `nephrospot.correlate.correlate` gives them. Under ``reference`` stands a name of `SHARES`, under
         ``method`` a method or `ITSELF`.
     """
-    known = {name for own in shares.values() for name in own["deconvolution"]}
+    known = set(next(iter(shares.values()))["deconvolution"]) if shares else ()
     names = [name for name in SHARES if name in known]
     comparisons = [{"tissue": tissue, "reference": name} for tissue in tissues for name in names]
 
     def join(slide: str, own: pd.DataFrame) -> Iterator[pd.DataFrame]:
         given = {method: spots[slide, method] for method in methods if (slide, method) in spots}
         for method, table in (given | {ITSELF: _as_method(own, names[0])}).items():
-            yield join_spots(slide, method, table, comparisons, None, own)
+            yield from join_each(slide, method, table, comparisons, None, own)
 
     joined = chain.from_iterable(join(slide, own) for slide, own in shares.items())
     cohort = gather_pairs(joined, comparisons, [*methods, ITSELF], place=("x_px", "y_px"))

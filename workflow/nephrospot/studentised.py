@@ -8,12 +8,13 @@ what a block adds to r to first order: what its spots do to the two variances an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from nephrospot.blocks import ROUNDING, Draw, about_means, correlate_sums
+from nephrospot.spool import Parts, Spool
 
 MOST_UNDEFINED = 0.05
 NO_ERROR = 1e-20  # variance of an r that no block contradicts, such as 1 of equal maps
@@ -38,9 +39,6 @@ class Errors:
     drawn: np.ndarray
     drawn_variance: np.ndarray
 
-    def __getitem__(self, slide: int) -> Errors:
-        return Errors(self.r[slide], self.variance[slide], self.drawn[slide], self.drawn_variance[slide])
-
 
 @dataclass(frozen=True)
 class Resampled:
@@ -48,8 +46,10 @@ class Resampled:
 
     Attributes
     ----------
-    pooled, within, slides : Errors
-        Over all spots, with each slide's means taken off, and of each slide (slides first).
+    pooled, within : Errors
+        Over all spots, and with each slide's means taken off.
+    slides : sequence of Errors
+        Of each slide; read when they are asked for.
     covariance : float (methods, methods)
         Of the methods' pooled r; its diagonal is ``pooled.variance``.
     drawn_covariance : float (replicates, methods, methods)
@@ -60,7 +60,7 @@ class Resampled:
 
     pooled: Errors
     within: Errors
-    slides: Errors
+    slides: Sequence[Errors]
     covariance: np.ndarray
     drawn_covariance: np.ndarray
     n_blocks: np.ndarray
@@ -68,27 +68,37 @@ class Resampled:
 
 def resample(draws: Iterable[Draw]) -> Resampled:
     """Correlations and variances of all draws."""
-    found, n_blocks = [], []
+    found, n_blocks, spool, n_slides = [], [], Spool(), 0
     for draw in draws:
         totals = draw.add_up()
         whole, about = totals.sum(axis=0), about_means(totals)
         about_whole, about_within = about_means(whole), about.sum(axis=1)
-        covariance, within, slides = 0.0, 0.0, []
-        for moments, weights, sums, own in zip(draw.moments, draw.weights, totals, about.swapaxes(0, 1), strict=True):
+        covariance, within, n_slides = 0.0, 0.0, len(totals)
+        for moments, drawn, sums, own in zip(draw.moments, draw.weights, totals, about.swapaxes(0, 1), strict=True):
+            weights = drawn.astype(float)
             covariance = covariance + _covary(_influence(moments, whole, about_whole), weights)
             within = within + _vary(_influence(moments, sums, about_within), weights)
-            slides.append(_vary(_influence(moments, sums, own), weights))
-        r = [correlate_sums(*sums) for sums in (about_whole, about_within, about)]
-        found.append([*r, covariance, within, np.stack(slides)])
+            spool.append(np.stack([correlate_sums(*own), _vary(_influence(moments, sums, own), weights)]).tobytes())
+        found.append([correlate_sums(*about_whole), correlate_sums(*about_within), covariance, within])
         n_blocks.append([len(own) for own in draw.moments])
-    joined = [_join(parts, axis=int(at in (2, 5))) for at, parts in enumerate(zip(*found, strict=True))]
-    covariance, drawn_covariance = joined[3]
-    joined[3] = [np.diagonal(one, axis1=-2, axis2=-1) for one in joined[3]]
-    kinds = [
-        Errors(own, variance, drawn, drawn_variance)
-        for (own, drawn), (variance, drawn_variance) in zip(joined[:3], joined[3:], strict=True)
-    ]
-    return Resampled(*kinds, covariance, drawn_covariance, np.min(n_blocks, axis=0))
+    pooled, within, covariance, within_variance = (_join(parts) for parts in zip(*found, strict=True))
+    variance = [np.diagonal(one, axis1=-2, axis2=-1) for one in covariance]
+    methods = pooled[0].shape[-1]
+
+    def read_slide(number: int) -> Errors:
+        pieces = (spool.read(at * n_slides + number) for at in range(len(found)))
+        parts = zip(*(np.frombuffer(piece).reshape(2, -1, methods) for piece in pieces), strict=True)
+        return _pair(*map(_join, parts))
+
+    slides = Parts(read_slide, range(n_slides))
+    return Resampled(
+        _pair(pooled, variance), _pair(within, within_variance), slides, *covariance, np.min(n_blocks, axis=0)
+    )
+
+
+def _pair(r: Sequence[np.ndarray], variance: Sequence[np.ndarray]) -> Errors:
+    """Of the spots as they are, and of the replicates."""
+    return Errors(r[0], variance[0], r[1], variance[1])
 
 
 def quantile_of_r(errors: Errors, method: int, level: float = 0.95) -> tuple[float, str]:
@@ -186,7 +196,6 @@ def _covary(influence: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return (products - sums[:, :, None] * sums[:, None] / blocks) * blocks / max(blocks - 1, 1)
 
 
-def _join(parts: tuple[np.ndarray, ...], axis: int) -> list[np.ndarray]:
+def _join(parts: Sequence[np.ndarray]) -> list[np.ndarray]:
     """The origins' first rows, the spots as they are, averaged; and all replicates."""
-    as_they_are = np.mean([part.take(0, axis=axis) for part in parts], axis=0)
-    return [as_they_are, np.concatenate([np.delete(part, 0, axis=axis) for part in parts], axis=axis)]
+    return [np.mean([part[0] for part in parts], axis=0), np.concatenate([part[1:] for part in parts])]

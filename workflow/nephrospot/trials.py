@@ -27,7 +27,7 @@ def try_spots(
     Parameters
     ----------
     pairs
-        {method: `nephrospot.correlate.join_spots` of the slide}.
+        {method: `nephrospot.join.join_spots` of the slide}.
     masks
         {method: its masks.ome.zarr}.
     mpp

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from nephrospot.correlate import join_spots
+from nephrospot.join import join_spots
 from nephrospot.report.figures import draw_scatter
 from nephrospot.report.maps import Panel, draw_maps, round_up
 from nephrospot.report.pictures import embed_svg
@@ -25,7 +25,7 @@ def join_comparison(
     scores: Mapping[str, pd.DataFrame],
     proportions: Mapping[str, pd.DataFrame],
 ) -> dict[tuple[str, str], pd.DataFrame]:
-    """`nephrospot.correlate.join_spots` of some slides and methods, by (slide, method)."""
+    """`nephrospot.join.join_spots` of some slides and methods, by (slide, method)."""
     return {
         (slide, method): join_spots(
             slide, method, spots[slide, method], [comparison], scores.get(slide), proportions.get(slide)

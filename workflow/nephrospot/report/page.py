@@ -103,7 +103,7 @@ def write_report(
     differences
         From `nephrospot.differences.compare_methods`, if methods were compared.
     worst, worst_folder
-        From `nephrospot.report.worst.choose_worst`, and where its crops are.
+        From `nephrospot.worst.choose_worst`, and where its crops are.
     readers
         Content of readers.tsv, where there are scores.
     shifts, peaks, diameters

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import bisect
+import functools
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,10 +39,19 @@ def embed_jpegs(paths: Sequence[str | Path], budget_bytes: int) -> tuple[dict[st
         To which longest side the pictures were shrunk; None where they are as drawn.
     """
     paths = [str(path) for path in paths]
-    for longest_px, quality in LADDER:
-        encoded = {path: _encode(path, longest_px, quality) for path in dict.fromkeys(paths)}
-        if sum(len(encoded[path]) for path in paths) <= budget_bytes:
-            return encoded, longest_px
+
+    @functools.cache
+    def encode(rung: int) -> dict[str, str]:
+        return {path: _encode(path, *LADDER[rung]) for path in dict.fromkeys(paths)}
+
+    def fits(rung: int) -> bool:
+        return sum(len(encode(rung)[path]) for path in paths) <= budget_bytes
+
+    # Pictures of hundreds of slides take long to shrink, so few rungs are tried; as drawn there is nothing to do.
+    rung = 0 if fits(0) else bisect.bisect_left(range(len(LADDER)), True, lo=1, key=fits)
+    if rung < len(LADDER):
+        return encode(rung), LADDER[rung][0]
+    (longest_px, _), encoded = LADDER[-1], encode(len(LADDER) - 1)
     kept, total = {}, 0
     for path in paths:
         total += len(encoded[path])
