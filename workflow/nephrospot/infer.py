@@ -188,7 +188,7 @@ class _Writer:
         )
         bits = bits[: bottom - chunk.top_px, : right - chunk.left_px]
         self.array[chunk.top_px : bottom, chunk.left_px : right] = bits
-        # Ten times as fast as a histogram, which was a third of all work outside the network.
+        # Much faster than a histogram, which a profile showed among what cost most outside the network.
         foreground = {
             tissue: cv2.countNonZero(bits & (1 << bit)) for bit, tissue in enumerate(self.array.attrs["tissues"])
         }

@@ -16,14 +16,14 @@ REFERENCES = ("pathologist", "rctd", "nnls", "rctd_cells", "rctd_area", "rctd_se
 PAIR_COLUMNS = ["slide", "method", "tissue", "reference", "barcode", "x_px", "y_px", "predicted", "observed", "dropped"]
 
 
-def join_spots(
+def join_each(
     slide: str,
     method: str,
     spots: pd.DataFrame,
     comparisons: Sequence[Mapping[str, str]],
     scores: pd.DataFrame | None = None,
     proportions: pd.DataFrame | None = None,
-) -> pd.DataFrame:
+) -> Iterator[pd.DataFrame]:
     """Pair a method's percentage with its reference in every spot of one slide, by barcode.
 
     Parameters
@@ -39,10 +39,10 @@ def join_spots(
     proportions : DataFrame, optional
         proportions.parquet: ``barcode, deconvolution, status``, ``tissue:{tissue}`` (0 to 1).
 
-    Returns
-    -------
+    Yields
+    ------
     DataFrame
-        One row a comparison and spot: ``slide, method, tissue, reference, barcode, x_px, y_px``,
+        For each comparison, one row a spot: ``slide, method, tissue, reference, barcode, x_px, y_px``,
         ``predicted`` and ``observed`` (percent), ``dropped`` (why one is lacking, else empty).
         Barcodes unknown to ``spots`` don't appear.
 
@@ -51,18 +51,6 @@ def join_spots(
     InputError
         An unknown reference, or a barcode twice in one table.
     """
-    return pd.concat(join_each(slide, method, spots, comparisons, scores, proportions), ignore_index=True)
-
-
-def join_each(
-    slide: str,
-    method: str,
-    spots: pd.DataFrame,
-    comparisons: Sequence[Mapping[str, str]],
-    scores: pd.DataFrame | None = None,
-    proportions: pd.DataFrame | None = None,
-) -> Iterator[pd.DataFrame]:
-    """`join_spots`, a table for each comparison, which is how `nephrospot.pairs.gather_pairs` takes them fastest."""
     _refuse_repeats(spots["barcode"], f"{slide}, {method}: spots")
     reason = spots.get("reason", pd.Series("", index=spots.index)).astype(object).fillna("").replace("", "not measured")
     barcodes = pd.Index(spots["barcode"], dtype=object)
@@ -76,6 +64,11 @@ def join_each(
         named = {"slide": slide, "method": method, "tissue": tissue, "reference": reference, "barcode": barcodes}
         values = {"predicted": predicted, "observed": observed, "dropped": dropped.astype(object)}
         yield pd.DataFrame(named | {name: spots[name].to_numpy() for name in ("x_px", "y_px")} | values)
+
+
+def join_spots(*given, **named) -> pd.DataFrame:
+    """`join_each` in one table."""
+    return pd.concat(join_each(*given, **named), ignore_index=True)
 
 
 def _reference_values(slide, tissue, reference, barcodes, scores, proportions) -> tuple[np.ndarray, np.ndarray]:
