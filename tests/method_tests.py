@@ -195,6 +195,14 @@ class MethodTests:
         assert far(quicken(small).margins(images, READINGS), small.margins(images, READINGS)) < 1e-4
 
     @torch.inference_mode()
+    def test_the_inference_form_in_half_precision_answers_nearly_alike(self, small):
+        images, before = draw(2, 64, 96), copy.deepcopy(small.state_dict())
+        exact = small.margins(images, READINGS)
+        margins = quicken(small, torch.bfloat16).margins(images.bfloat16(), READINGS)
+        assert margins.dtype == torch.float32 and far(margins, exact) < 0.2
+        assert all(torch.equal(tensor, before[name]) for name, tensor in small.state_dict().items())
+
+    @torch.inference_mode()
     def test_half_precision_answers_nearly_alike(self, small):
         """As the engine casts it for GPUs, and as training does by autocast."""
         images = draw(1, 64, 64).expand(6, -1, -1, -1)

@@ -128,6 +128,38 @@ def test_convolutions_of_other_kinds_answer_as_they_did(conv):
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("sizes", [(8, 24, 3, 1), (8, 24, 3, 2), (16, 8, 1, 1), (128, 128, 3, 1)])
+def test_sums_and_relus_are_those_of_the_convolution(sizes, relu, dtype):
+    """Whichever form is chosen: what is added is added before the ReLU, and stays as it was."""
+    inputs, outputs, side, stride = sizes
+    torch.manual_seed(1)
+    conv = nn.Conv2d(inputs, outputs, side, stride, padding=side // 2).to(memory_format=torch.channels_last)
+    images = torch.randn(2, inputs, 16, 24)
+    plain = conv(images)
+    other = torch.randn_like(plain)
+    fast = choose_convolution(conv.to(dtype), relu=relu)
+    given = other.to(dtype).contiguous(memory_format=torch.channels_last)
+    images = images.to(dtype).contiguous(memory_format=torch.channels_last)
+    near = 1e-5 if dtype == torch.float32 else 2e-2
+    for answer, wanted in ((fast(images), plain), (fast(images, given), plain + other)):
+        assert answer.dtype == dtype and far(answer.float(), wanted.relu() if relu else wanted) < near
+    assert torch.equal(given, other.to(dtype))
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("network", ["omni-seg", "omni-seg-class", "multi-unet"])
+def test_bfloat16_is_at_least_as_near_as_torchs_own_operations(network):
+    method = make(network, width=8)
+    images = torch.rand(1, 3, 128, 128).contiguous(memory_format=torch.channels_last)
+    exact = method.margins(images, READINGS)
+    fast = quicken(method, torch.bfloat16).margins(images.bfloat16(), READINGS)
+    plain = method.to(torch.bfloat16).margins(images.bfloat16(), READINGS)
+    assert (fast - exact).square().mean() < 1.1 * (plain - exact).square().mean()
+
+
+@torch.inference_mode()
 @pytest.mark.parametrize("network", ["omni-seg", "multi-unet"])
 def test_shipped_weights_give_the_same_masks(root, network):
     method, _ = load_weights(network, root / f"workflow/weights/simulated/{network}.safetensors")

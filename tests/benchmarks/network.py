@@ -103,9 +103,7 @@ class ThreeTissues(Method):
 
     def margins(self, images, readings, core=None) -> Tensor:
         """See `Method.margins`; the readings must be `TISSUES` in their order."""
-        logits = self.network(images, core).float().unbind(1)
-        margins = []
-        for own in range(1, 1 + len(readings)):
-            others = [logits[i] for i in range(CLASSES) if i != own]
-            margins.append(logits[own] - torch.maximum(torch.maximum(others[0], others[1]), others[2]))
-        return torch.stack(margins, dim=1)
+        background, *own = self.network(images, core).float().unbind(1)
+        a, b, c = own[: len(readings)]
+        ab, bc, ac = (torch.maximum(background, torch.maximum(*both)) for both in ((a, b), (b, c), (a, c)))
+        return torch.stack([a - bc, b - ac, c - ab], dim=1)

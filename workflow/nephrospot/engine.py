@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from nephrospot.errors import InputError
-from nephrospot.models import Method, scale_id, tissue_id
+from nephrospot.models import Method, kernels, scale_id, tissue_id
 from nephrospot.models.fast import quicken
+from nephrospot.models.normalise import as_array
 from nephrospot.readings import Reading
 from nephrospot.resample import resample
 from nephrospot.sampling import RawWindows
@@ -65,9 +66,11 @@ class Engine:
         self.dtype = choose_precision(precision, self.device)
         cv2.setNumThreads(1)  # windows are resampled in the readers, which are threads already
         torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
-        method = method.to(self.device, self.dtype, memory_format=torch.channels_last).eval()
         on_cpu = self.device.type == "cpu"
-        self.method = quicken(method) if on_cpu and self.dtype == torch.float32 else method
+        if on_cpu:
+            self.method = quicken(method.float(), self.dtype)
+        else:
+            self.method = method.to(self.device, self.dtype, memory_format=torch.channels_last).eval()
         self.batch_size = batch_size or (1 if on_cpu else GPU_BATCH)
         self.readers = 1 if on_cpu else GPU_READERS
         self.resamples = not on_cpu
@@ -131,7 +134,7 @@ class Engine:
             pixels = pixels.pin_memory().to(self.device, non_blocking=True)
         # (N, H, W, 3) seen as (N, 3, H, W) is channels_last as it stands.
         images = resample(windows, pixels) if raw else pixels.permute(0, 3, 1, 2)
-        images = images.to(self.dtype).div_(255)
+        images = images.to(self.dtype).div_(255) if self.device.type == "cuda" else _divide(images, self.dtype)
         ids = [(tissue_id(reading.tissue), scale_id(reading.scale_code)) for reading in readings]
         begin = self._mark()
         margins = self.method.margins(images, ids, core=slice(halo_px, images.shape[-1] - halo_px))
@@ -149,6 +152,14 @@ class Engine:
         if begin is not None:
             self._seconds += now - begin
         return now
+
+
+def _divide(images: Tensor, dtype: torch.dtype) -> Tensor:
+    """uint8 (N, 3, H, W), channels last, in 0..1, in one pass over memory."""
+    pixels = images.permute(0, 2, 3, 1).contiguous()
+    values = torch.empty(pixels.shape, dtype=dtype)
+    kernels.read_bytes(pixels.numpy().reshape(-1), as_array(values).reshape(-1))
+    return values.permute(0, 3, 1, 2)
 
 
 class ChunkAnswer:
@@ -178,11 +189,16 @@ class ChunkAnswer:
         ``place`` is what the window is called when it turns out that its answer isn't finite.
         """
         kept = margins.shape[-1]
-        # A sum is finite where all its terms are; it is looked at once a chunk, so that the GPU needn't wait.
-        self.finite.append((place, torch.isfinite(margins.sum())))
         top, left = max(y, 0), max(x, 0)
         bottom, right = min(y + kept, self.side_px), min(x + kept, self.side_px)
         inside = margins[:, top - y : bottom - y, left - x : right - x]
+        if self.scheme.covers_once and margins.device.type == "cpu":
+            # One pass over the numbers, with nothing in between.
+            finite = kernels.pack_signs(inside.numpy(), self.bits.numpy()[top:bottom, left:right])
+            self.finite.append((place, torch.tensor(finite)))
+            return
+        # A sum is finite where all its terms are; it is looked at once a chunk, so that the GPU needn't wait.
+        self.finite.append((place, torch.isfinite(margins.sum())))
         if self.scheme.covers_once:
             self.bits[top:bottom, left:right] = self._pack(inside > 0)
         elif self.scheme.min_votes:

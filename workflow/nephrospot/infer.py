@@ -162,7 +162,13 @@ def _read_batches(
             ahead += [
                 (item, pool.submit(read, item)) for item in islice(items, max(0, 2 * engine.batch_size - len(ahead)))
             ]
-            yield [item for item, _ in batch], join_raw(windows) if engine.resamples else np.stack(windows)
+            yield [item for item, _ in batch], _join(windows, engine)
+
+
+def _join(windows: list[np.ndarray] | list[RawWindows], engine: Engine) -> np.ndarray | RawWindows:
+    if engine.resamples:
+        return join_raw(windows)
+    return np.stack(windows) if len(windows) > 1 else windows[0][None]
 
 
 class _Writer:

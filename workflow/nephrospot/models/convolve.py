@@ -17,16 +17,29 @@ WEIGHT = [[1 / 4, 0, 0], [-1 / 6, -1 / 6, -1 / 6], [-1 / 6, 1 / 6, -1 / 6], [1 /
 OUTPUT = [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]
 
 
-def choose_convolution(conv: nn.Conv2d) -> nn.Module:
-    """The fastest form of a convolution, itself where there is none."""
-    # Both forms mix all channels, and a subclass may do something to its weights or borders first.
-    if conv.groups > 1 or type(conv) is not nn.Conv2d:
-        return conv
-    if (conv.kernel_size, conv.padding) == ((1, 1), (0, 0)):
+def choose_convolution(conv: nn.Conv2d, relu: bool = False) -> nn.Module:
+    """The fastest form of a convolution, with a ReLU behind it or without; itself where there is none.
+
+    All forms but itself can be called as ``form(x, other)``, which answers the sum of both.
+    """
+    # All forms mix all channels, and a subclass may do something to its weights or borders first.
+    if conv.groups > 1 or type(conv) is not nn.Conv2d or conv.padding_mode != "zeros" or isinstance(conv.padding, str):
+        return nn.Sequential(conv, nn.ReLU(inplace=True)) if relu else conv
+    if (conv.kernel_size, conv.padding) == ((1, 1), (0, 0)) and not relu:
         return PointwiseConv(conv)
     many = conv.in_channels + conv.out_channels >= WINOGRAD_CHANNELS
     plain = (conv.kernel_size, conv.stride, conv.padding, conv.dilation) == ((3, 3), (1, 1), (1, 1), (1, 1))
-    return WinogradConv(conv) if many and plain else conv
+    # In bfloat16 the hardware multiplies faster than the transforms can be made, and they would lose digits.
+    if many and plain and conv.weight.dtype == torch.float32:
+        return WinogradConv(conv, relu)
+    return DirectConv(conv, relu)
+
+
+def multiply(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`torch.nn.functional.linear`, which in bfloat16 writes the bias to memory first."""
+    if x.dtype == torch.bfloat16 and bias is not None:
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return F.linear(x, weight, bias)
 
 
 class PointwiseConv(nn.Module):
@@ -36,9 +49,28 @@ class PointwiseConv(nn.Module):
         super().__init__()
         self.weight, self.bias, self.stride = conv.weight.flatten(1), conv.bias, conv.stride[0]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
         x = x[:, :, :: self.stride, :: self.stride].permute(0, 2, 3, 1)
-        return F.linear(x, self.weight, self.bias).permute(0, 3, 1, 2)
+        x = multiply(x, self.weight, self.bias).permute(0, 3, 1, 2)
+        return x if other is None else x.add_(other)
+
+
+class DirectConv(nn.Module):
+    """A convolution by oneDNN, whose ReLU or sum is made before the result leaves the processor."""
+
+    def __init__(self, conv: nn.Conv2d, relu: bool = False) -> None:
+        super().__init__()
+        self.conv, self.relu = conv, relu
+        self.how = conv.padding, conv.stride, conv.dilation, conv.groups
+
+    def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
+        arguments = self.conv.weight, self.conv.bias, *self.how
+        if other is not None:
+            convolve, then = torch.ops.mkldnn._convolution_pointwise.binary, "relu" if self.relu else None
+            return convolve(x, other, *arguments, "add", 1.0, then, [], None)
+        if self.relu:
+            return torch.ops.mkldnn._convolution_pointwise(x, *arguments, "relu", [], "")
+        return self.conv(x)
 
 
 class WinogradConv(nn.Module):
@@ -48,19 +80,22 @@ class WinogradConv(nn.Module):
     in the cache. Sizes that aren't multiples of 4 go the direct way.
     """
 
-    def __init__(self, conv: nn.Conv2d) -> None:
+    def __init__(self, conv: nn.Conv2d, relu: bool = False) -> None:
         super().__init__()
-        self.direct = conv
+        self.direct, self.relu = DirectConv(conv, relu), relu
+        self.bias = conv.bias
         one, weight, back = (torch.tensor(m, dtype=torch.float64) for m in (INPUT, WEIGHT, OUTPUT))
         self.forth, self.back = torch.kron(one, one).float(), torch.kron(back, back).float()
         weights = torch.einsum("ik,jl,ockl->ijco", weight, weight, conv.weight.double())
         self.weights = weights.flatten(0, 1).float().contiguous()  # (36, inputs, outputs)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
         if x.shape[-2] % 4 or x.shape[-1] % 4:
-            return self.direct(x)
+            return self.direct(x, other)
         images = [self._convolve(image)[None] for image in x.permute(0, 2, 3, 1)]
-        return (images[0] if len(images) == 1 else torch.cat(images)).permute(0, 3, 1, 2)
+        y = (images[0] if len(images) == 1 else torch.cat(images)).permute(0, 3, 1, 2)
+        y = y if other is None else y.add_(other)
+        return y.relu_() if self.relu else y
 
     def _convolve(self, image: Tensor) -> Tensor:
         height, width, inputs = image.shape
@@ -77,4 +112,4 @@ class WinogradConv(nn.Module):
             pixels = (self.back @ products).view(4, 4, n, columns, outputs)
             result[top : top + n] = pixels.permute(2, 0, 3, 1, 4)
         result = result.view(height, width, outputs)
-        return result if self.direct.bias is None else result.add_(self.direct.bias)
+        return result if self.bias is None else result.add_(self.bias)

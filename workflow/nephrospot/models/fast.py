@@ -2,75 +2,109 @@
 
 What is exchanged, and why each pays, was measured by ``tests/benchmarks/forward.py``:
 
-- 3×3 convolutions of many channels: Winograd's F(4×4, 3×3) (Lavin & Gray, CVPR 2016), 2.25 multiplications
-  a pixel and pair of channels instead of 9;
+- group norm and its ReLU: two passes over memory (`nephrospot.models.normalise`);
+- convolutions: their ReLU or sum is made before the result leaves the processor; in float32 those of many
+  channels by Winograd's F(4×4, 3×3) (Lavin & Gray, CVPR 2016), 2.25 multiplications a pixel and pair of channels
+  instead of 9;
 - 1×1 convolutions: one matrix product over pixels; with a stride, only the pixels that are kept are normalised;
 - batch norm: folded into the convolution that reads it, exactly, the border too.
+
+In bfloat16 only what is stored between layers and multiplied is rounded: norms, sums, what is pooled, the layers
+that write other layers' weights and the last ones are float32.
 """
 
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nephrospot.models.convolve import choose_convolution
 from nephrospot.models.fastunet import FastUNet
 from nephrospot.models.method import Method
-from nephrospot.models.omniseg import Block
+from nephrospot.models.normalise import FastWidenAdd, NormReLU, measure, normalise_relu
+from nephrospot.models.omniseg import Block, WidenAdd
 from nephrospot.models.unets import UNet
 
 
-def quicken(method: Method) -> Method:
-    """A copy of ``method`` for inference in float32 on a CPU.
+def quicken(method: Method, dtype: torch.dtype = torch.float32) -> Method:
+    """A copy of ``method`` for inference on a CPU.
 
-    Logits agree with the method's to some 1e-5 of their range (float32 rounds in another order).
+    Logits in float32 agree with the method's to some 1e-5 of their range (sums come in another order).
     The copy can't be trained, saved or moved to another type.
+
+    Parameters
+    ----------
+    method : in float32
+    dtype : torch.float32 or torch.bfloat16
+        Of the images that it will be given.
     """
-    fast = copy.deepcopy(method).eval().requires_grad_(False).to(memory_format=torch.channels_last)
-    _exchange(fast)
+    fast = copy.deepcopy(method).eval().requires_grad_(False).to(dtype, memory_format=torch.channels_last)
+    _exchange(fast, copy.deepcopy(method).eval().requires_grad_(False), dtype)
     return fast
 
 
-def _exchange(module: nn.Module) -> None:
-    for name, child in module.named_children():
-        if isinstance(child, Block):
-            setattr(module, name, FastBlock(child))
+def _exchange(fast: nn.Module, exact: nn.Module, dtype: torch.dtype) -> None:
+    """Put the fast forms of the children of ``exact``, in float32, into ``fast``."""
+    for name, child in exact.named_children():
+        kinds = [type(part) for part in child.children()]
+        if name in getattr(exact, "WRITERS", ()):
+            setattr(fast, name, child)
+        elif isinstance(child, Block):
+            setattr(fast, name, FastBlock(child, dtype))
         elif isinstance(child, UNet):
-            setattr(module, name, FastUNet(child))
+            setattr(fast, name, FastUNet(child, dtype))
+        elif isinstance(child, WidenAdd):
+            setattr(fast, name, FastWidenAdd())
         elif isinstance(child, nn.Conv2d):
-            setattr(module, name, choose_convolution(child))
+            setattr(fast, name, choose_convolution(_cast(child, dtype)))
+        elif kinds == [nn.GroupNorm, nn.ReLU, nn.AdaptiveAvgPool2d] and child[2].output_size == 1:
+            setattr(fast, name, NormReLUPool(child[0]))
         else:
-            _exchange(child)
+            own = getattr(fast, name)
+            _exchange(own, child, dtype)
+            if isinstance(child, nn.Sequential):
+                for place, pair in enumerate(pairwise(kinds)):
+                    if pair == (nn.GroupNorm, nn.ReLU):
+                        own[place], own[place + 1] = NormReLU(child[place]), nn.Identity()
+
+
+def _cast(conv: nn.Conv2d, dtype: torch.dtype) -> nn.Conv2d:
+    return copy.deepcopy(conv).to(dtype, memory_format=torch.channels_last)
+
+
+class NormReLUPool(nn.Module):
+    """A group norm, its ReLU and the average over all pixels, which isn't rounded; float32 (N, C, 1, 1)."""
+
+    def __init__(self, norm: nn.GroupNorm) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, _ = measure(normalise_relu(x, self.norm))
+        return torch.from_numpy(mean).float()[:, :, None, None]
 
 
 class FastBlock(nn.Module):
     """`Block` with its statistics computed once: both norms of the input share them."""
 
-    def __init__(self, block: Block) -> None:
+    def __init__(self, block: Block, dtype: torch.dtype) -> None:
         super().__init__()
         self.gn1, self.gn2 = block.gn1, block.gn2
-        self.conv1, self.conv2 = choose_convolution(block.conv1), choose_convolution(block.conv2)
+        self.conv1, self.conv2 = (choose_convolution(_cast(conv, dtype)) for conv in (block.conv1, block.conv2))
         self.norm, self.project, self.stride = None, None, 1
         if block.downsample is not None:
             self.norm, conv = block.downsample[0], block.downsample[2]
-            self.project, self.stride = conv.weight.flatten(1), conv.stride[0]
+            self.project, self.stride = choose_convolution(_cast(conv, dtype)), conv.stride[0]
+            self.project.stride = 1  # its input comes without the pixels in between
 
     def forward(self, x: Tensor) -> Tensor:
-        n, channels, height, width = x.shape
-        gn = self.gn1
-        y, mean, rstd = torch.native_group_norm(
-            x, gn.weight, gn.bias, n, channels, height * width, gn.num_groups, gn.eps
-        )
-        y = self.conv2(self.gn2(self.conv1(y.relu_())).relu_())
-        return y.add_(x if self.project is None else self._shortcut(x, mean, rstd))
-
-    def _shortcut(self, x: Tensor, mean: Tensor, rstd: Tensor) -> Tensor:
-        x = x[:, :, :: self.stride, :: self.stride].permute(0, 2, 3, 1)
-        size = x.shape[-1] // mean.shape[1]
-        scale = self.norm.weight * rstd.repeat_interleave(size, dim=1)  # (N, channels)
-        shift = self.norm.bias - mean.repeat_interleave(size, dim=1) * scale
-        x = torch.addcmul(shift[:, None, None], x, scale[:, None, None]).relu_()
-        return F.linear(x, self.project).permute(0, 3, 1, 2)
+        means = measure(x)
+        y = self.conv1(normalise_relu(x, self.gn1, means))
+        y = normalise_relu(y, self.gn2, in_place=True)
+        if self.project is None:
+            return self.conv2(y, x)
+        kept = x[:, :, :: self.stride, :: self.stride]
+        return self.conv2(y, self.project(normalise_relu(kept, self.norm, means)))

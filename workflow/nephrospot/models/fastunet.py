@@ -6,14 +6,15 @@ Each norm's scale and shift move forward into whatever reads it: the next convol
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nephrospot.models.convolve import choose_convolution
+from nephrospot.models.convolve import choose_convolution, multiply
+from nephrospot.models.normalise import relu_with_border_, shuffle_beside
 from nephrospot.models.unets import UNet, plan_crops
 
-EDGES = (slice(0, 1), slice(1, -1), slice(-1, None))
 Affine = tuple[Tensor, Tensor]  # scale and shift, one number a channel
 
 
@@ -29,7 +30,7 @@ class FoldedConv(nn.Module):
     The shift becomes a bias inside; at the border the padding has none, so the missing part is taken off there.
     """
 
-    def __init__(self, conv: nn.Conv2d, affine: Affine | None) -> None:
+    def __init__(self, conv: nn.Conv2d, affine: Affine | None, dtype: torch.dtype) -> None:
         super().__init__()
         inside = nn.Conv2d(conv.in_channels, conv.out_channels, 3, padding=1)
         inside.weight.data, inside.bias.data, self.missing = conv.weight, conv.bias, None
@@ -38,55 +39,49 @@ class FoldedConv(nn.Module):
             inside.weight.data = conv.weight * scale[:, None, None]
             seen = F.conv2d(shift[None, :, None, None].expand(1, -1, 3, 3), conv.weight, padding=1)[0]
             inside.bias.data = conv.bias + seen[:, 1, 1]
-            self.missing = seen - seen[:, 1:2, 1:2]  # (outputs, 3, 3): corners, edges, and nothing in the middle
-        self.conv = choose_convolution(inside.to(memory_format=torch.channels_last).requires_grad_(False))
+            missing = seen - seen[:, 1:2, 1:2]  # (outputs, 3, 3): corners, edges, and nothing in the middle
+            self.missing = np.ascontiguousarray(missing.permute(1, 2, 0).detach().numpy())
+        inside = inside.to(dtype, memory_format=torch.channels_last).requires_grad_(False)
+        self.conv, self.inner = choose_convolution(inside), choose_convolution(inside, relu=True)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(x)
-        if self.missing is not None:
-            for i, rows in enumerate(EDGES):
-                for j, columns in enumerate(EDGES):
-                    if (i, j) != (1, 1):
-                        x[:, :, rows, columns] += self.missing[:, i, j, None, None]
-        return x.relu_()
+    def forward(self, x: Tensor, border: bool = True) -> Tensor:
+        """Without ``border`` the answers at the border don't matter."""
+        if self.missing is None or not border:
+            return self.inner(x)
+        return relu_with_border_(self.conv(x), self.missing)
 
 
 class FoldedWiden(nn.Module):
     """A 2×2 transposed convolution of x · scale + shift as one matrix product, written beside the skip."""
 
-    def __init__(self, widen: nn.ConvTranspose2d, affine: Affine) -> None:
+    def __init__(self, widen: nn.ConvTranspose2d, affine: Affine, dtype: torch.dtype) -> None:
         super().__init__()
         scale, shift = affine
         weight = widen.weight.permute(2, 3, 1, 0)  # (2, 2, outputs, inputs)
-        self.weight = (weight * scale).flatten(0, 2)
-        self.bias = (weight @ shift + widen.bias).flatten()
-        self.outputs = widen.out_channels
+        self.weight = (weight * scale).flatten(0, 2).to(dtype)
+        self.bias = (weight @ shift + widen.bias).flatten().to(dtype)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        n, _, height, width = x.shape
-        both = x.new_empty(n, 2 * height, 2 * width, self.outputs + skip.shape[1])
-        wide = F.linear(x.permute(0, 2, 3, 1), self.weight, self.bias).view(n, height, width, 2, 2, self.outputs)
-        half = both[..., : self.outputs].unflatten(1, (height, 2)).unflatten(3, (width, 2))
-        half.copy_(wide.permute(0, 1, 3, 2, 4, 5))
-        both[..., self.outputs :] = skip.permute(0, 2, 3, 1)
-        return both.permute(0, 3, 1, 2)
+        pixels = x.permute(0, 2, 3, 1)
+        wide = multiply(pixels.reshape(-1, x.shape[1]), self.weight, self.bias)
+        return shuffle_beside(wide.view(*pixels.shape[:3], -1), skip)
 
 
 class FastUNet(nn.Module):
     """`UNet` with its norms folded, called alike."""
 
-    def __init__(self, unet: UNet) -> None:
+    def __init__(self, unet: UNet, dtype: torch.dtype) -> None:
         super().__init__()
         self.down, self.up, self.widen = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         affine, skips = None, []
         for block in unet.down:
-            self.down.append(_fold_twice(block, affine))
+            self.down.append(FoldedPair(block, affine, dtype))
             affine = read_affine(block[5])
             skips.append(affine)
         for widen, block, (scale, shift) in zip(unet.widen, unet.up, skips[-2::-1], strict=True):
-            self.widen.append(FoldedWiden(widen, affine))
+            self.widen.append(FoldedWiden(widen, affine, dtype))
             beside = (torch.cat([torch.ones_like(scale), scale]), torch.cat([torch.zeros_like(shift), shift]))
-            self.up.append(_fold_twice(block, beside))
+            self.up.append(FoldedPair(block, beside, dtype))
             affine = read_affine(block[5])
         scale, shift = affine
         weight = unet.classify.weight.flatten(1)
@@ -102,10 +97,25 @@ class FastUNet(nn.Module):
         for widen, block, skip, ((top, keep_rows), (left, keep_columns)) in zip(
             self.widen, self.up, skips[-2::-1], crops[:-1], strict=True
         ):
-            x = block(widen(x[:, :, top, left], skip[:, :, keep_rows, keep_columns]))
+            keep = keep_rows, keep_columns
+            border = any(part.start == 0 or part.stop == size for part, size in zip(keep, skip.shape[2:], strict=True))
+            x = block(widen(x[:, :, top, left], skip[:, :, *keep]), border)
         (rows, _), (columns, _) = crops[-1]
-        return F.linear(x[:, :, rows, columns].permute(0, 2, 3, 1), self.weight, self.bias).permute(0, 3, 1, 2)
+        # In float32: where two logits are near one another, rounding either would decide.
+        x = x[:, :, rows, columns]
+        n, _, height, width = x.shape
+        pixels = x.permute(0, 2, 3, 1).float().flatten(1, 2)
+        logits = torch.baddbmm(self.bias[:, None], self.weight.expand(n, -1, -1), pixels.mT)
+        return logits.view(n, -1, height, width)
 
 
-def _fold_twice(block: nn.Sequential, affine: Affine | None) -> nn.Sequential:
-    return nn.Sequential(FoldedConv(block[0], affine), FoldedConv(block[3], read_affine(block[2])))
+class FoldedPair(nn.Module):
+    """Two convolutions, each with its ReLU, and the norms before them."""
+
+    def __init__(self, block: nn.Sequential, affine: Affine | None, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.first = FoldedConv(block[0], affine, dtype)
+        self.second = FoldedConv(block[3], read_affine(block[2]), dtype)
+
+    def forward(self, x: Tensor, border: bool = True) -> Tensor:
+        return self.second(self.first(x, border), border)

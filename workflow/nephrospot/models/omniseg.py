@@ -45,6 +45,13 @@ class Block(nn.Module):
         return y.add_(x if self.downsample is None else self.downsample(x))
 
 
+class WidenAdd(nn.Module):
+    """A deeper level's features at twice their resolution, and those of the level itself."""
+
+    def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
+        return F.interpolate(deep, scale_factor=2, mode="nearest").add_(skip)
+
+
 class OmniSeg(Method):
     """Residual U-Net with a dynamic head.
 
@@ -56,6 +63,9 @@ class OmniSeg(Method):
         Channels of the first stage: 32 is the published network (6,986,122 and 6,033,238 parameters),
         less makes a small one with as many channels in a norm's group.
     """
+
+    # Layers whose output is other layers' weights.
+    WRITERS = ("controller", "controller_trilinear")
 
     def __init__(self, scale_aware: bool = True, width: int = 32) -> None:
         super().__init__()
@@ -79,6 +89,7 @@ class OmniSeg(Method):
         self.layer3 = stage(4 * w, 8 * w, 2, 2)
         self.layer4 = stage(8 * w, 8 * w, 2, 2)
         self.fusionConv = nn.Sequential(*_norm_relu(8 * w, g), nn.Conv2d(8 * w, 8 * w, 1, bias=False))
+        self.widen_add = WidenAdd()
         self.x8_resb = stage(8 * w, 4 * w, 1, 1)
         self.x4_resb = stage(4 * w, 2 * w, 1, 1)
         self.x2_resb = stage(2 * w, w, 1, 1)
@@ -115,7 +126,7 @@ class OmniSeg(Method):
             (skip1, self.x2_resb),
             (skip0, self.x1_resb),
         ):
-            x = block(F.interpolate(x, scale_factor=2, mode="nearest").add_(skip))
+            x = block(self.widen_add(x, skip))
         if core is None:
             return self.precls_conv(x), pooled
         x = self.precls_conv[0](x)[:, :, core, core]  # the norm needs the whole window, what follows doesn't

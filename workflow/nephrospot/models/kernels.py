@@ -1,0 +1,191 @@
+"""Loops over a tensor's numbers, compiled: bfloat16 (as uint16) or float32 in memory, float32 in the processor.
+
+They let go of the interpreter, and each works on a share of the lines, so that threads can divide a tensor.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from nephrospot.compiled import compile_loops
+
+FLOAT, INT = ir.FloatType(), ir.IntType(32)
+ZERO = np.float32(0)
+HALF_PLACE = 0x7FFF  # with the last bit that stays: to the nearest, ties to even
+
+
+@intrinsic
+def _load(typingctx, value):
+    """A number from memory as float32; bfloat16 is the upper half of one."""
+
+    def widen(context, builder, signature, arguments):
+        (given,) = arguments
+        if signature.args[0] == types.float32:
+            return given
+        return builder.bitcast(builder.shl(builder.zext(given, INT), INT(16)), FLOAT)
+
+    return types.float32(value), widen
+
+
+@intrinsic
+def _store(typingctx, value, like):
+    """A float32 as the kind of number that ``like`` is."""
+
+    def round_off(context, builder, signature, arguments):
+        given = arguments[0]
+        if signature.return_type == types.float32:
+            return given
+        bits = builder.bitcast(given, INT)
+        last = builder.and_(builder.lshr(bits, INT(16)), INT(1))
+        rounded = builder.add(builder.add(bits, INT(HALF_PLACE)), last)
+        return builder.trunc(builder.lshr(rounded, INT(16)), ir.IntType(16))
+
+    return like(types.float32, like), round_off
+
+
+@compile_loops
+def sum_up(x: np.ndarray, sums: np.ndarray, squares: np.ndarray, first: int, last: int) -> None:
+    """Sums and sums of squares over the lines of blocks ``first`` to ``last``.
+
+    Parameters
+    ----------
+    x : (lines, length)
+    sums, squares : float32 (blocks, length), written; a block is so few lines that float32 loses nothing
+    """
+    per_block, length = -(-len(x) // len(sums)), x.shape[1]
+    for block in range(first, last):
+        one, two = sums[block], squares[block]
+        one[:], two[:] = 0, 0
+        for i in range(block * per_block, min(len(x), (block + 1) * per_block)):
+            line = x[i]
+            for j in range(length):
+                value = _load(line[j])
+                one[j] += value
+                two[j] += value * value
+
+
+@compile_loops
+def rectify(x: np.ndarray, y: np.ndarray, scale: np.ndarray, shift: np.ndarray, first: int, last: int) -> None:
+    """y = max(x · scale + shift, 0), lines ``first`` to ``last``; NaN stays NaN.
+
+    Parameters
+    ----------
+    x, y : (lines, length)
+    scale, shift : float32 (length,)
+    """
+    for i in range(first, last):
+        line, out = x[i], y[i]
+        for j in range(scale.size):
+            value = _load(line[j]) * scale[j] + shift[j]
+            out[j] = _store(ZERO if value < ZERO else value, out[j])
+
+
+@compile_loops
+def rectify_in_place(x: np.ndarray, scale: np.ndarray, shift: np.ndarray, first: int, last: int) -> None:
+    """`rectify` of x to x; given the same array twice, that would go number by number."""
+    for i in range(first, last):
+        line = x[i]
+        for j in range(scale.size):
+            value = _load(line[j]) * scale[j] + shift[j]
+            line[j] = _store(ZERO if value < ZERO else value, line[j])
+
+
+@compile_loops
+def widen_add(deep: np.ndarray, skip: np.ndarray, y: np.ndarray, first: int, last: int) -> None:
+    """y = each pixel of deep four times + skip, rows ``first`` to ``last``.
+
+    Parameters
+    ----------
+    deep : (rows / 2, columns / 2, channels)
+    skip, y : (rows, columns, channels)
+    """
+    columns, channels = deep.shape[1], deep.shape[2]
+    for row in range(first, last):
+        for column in range(columns):
+            line = deep[row // 2, column]
+            for side in range(2):
+                beside, out = skip[row, 2 * column + side], y[row, 2 * column + side]
+                for j in range(channels):
+                    out[j] = _store(_load(line[j]) + _load(beside[j]), out[j])
+
+
+@compile_loops
+def add_border(x: np.ndarray, missing: np.ndarray) -> None:
+    """Add the nine values of missing to the corners, edges and middle of x, in place; the middle's are taken for 0.
+
+    Parameters
+    ----------
+    x : (rows, columns, channels)
+    missing : float32 (3, 3, channels)
+    """
+    rows, columns, channels = x.shape
+    for row in range(rows):
+        upright = 0 if row == 0 else 2 if row == rows - 1 else 1
+        step = columns - 1 if upright == 1 else 1
+        for column in range(0, columns, step):
+            side = 0 if column == 0 else 2 if column == columns - 1 else 1
+            line, own = x[row, column], missing[upright, side]
+            for j in range(channels):
+                line[j] = _store(_load(line[j]) + own[j], line[j])
+
+
+@compile_loops
+def shuffle_beside(wide: np.ndarray, skip: np.ndarray, y: np.ndarray, first: int, last: int) -> None:
+    """Each pixel of wide as the four pixels that it stands for, and skip's channels behind them; rows of ``wide``.
+
+    Nothing is calculated, so that several channels may come as one number.
+
+    Parameters
+    ----------
+    wide : (rows, columns, 2, 2, outputs)
+    skip : (2 rows, 2 columns, channels)
+    y : (2 rows, 2 columns, outputs + channels), written
+    """
+    outputs, channels = wide.shape[4], skip.shape[2]
+    for row in range(first, last):
+        line = wide[row]
+        for lower in range(2):
+            beside, out = skip[2 * row + lower], y[2 * row + lower]
+            for column in range(line.shape[0]):
+                for right in range(2):
+                    for j in range(outputs):
+                        out[2 * column + right, j] = line[column, lower, right, j]
+                    for j in range(channels):
+                        out[2 * column + right, outputs + j] = beside[2 * column + right, j]
+
+
+@compile_loops
+def read_bytes(pixels: np.ndarray, y: np.ndarray) -> None:
+    """y = pixels / 255.
+
+    Parameters
+    ----------
+    pixels : uint8 (n,)
+    y : (n,), written
+    """
+    for i in range(pixels.size):
+        y[i] = _store(np.float32(pixels[i]) / np.float32(255), y[i])
+
+
+@compile_loops
+def pack_signs(margins: np.ndarray, bits: np.ndarray) -> bool:
+    """Bit r of a pixel is set where the r-th margin is above 0; whether all of them are finite.
+
+    Parameters
+    ----------
+    margins : float32 (readings, rows, columns)
+    bits : uint8 (rows, columns), written
+    """
+    broken = 0
+    for row in range(bits.shape[0]):
+        out = bits[row]
+        out[:] = 0
+        for reading in range(margins.shape[0]):
+            line, bit = margins[reading, row], np.uint8(1 << reading)
+            for column in range(bits.shape[1]):
+                out[column] |= bit if line[column] > ZERO else np.uint8(0)
+                broken += line[column] - line[column] != ZERO  # infinity less infinity is NaN, too
+    return broken == 0
