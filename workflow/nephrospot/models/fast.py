@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from nephrospot.models.convolve import choose_convolution
 from nephrospot.models.fastunet import FastUNet
 from nephrospot.models.method import Method
-from nephrospot.models.normalise import FastWidenAdd, NormReLU, measure, normalise_relu
+from nephrospot.models.normalise import FastWidenAdd, NormReLU, measure
 from nephrospot.models.omniseg import Block, WidenAdd
 from nephrospot.models.unets import UNet
 
@@ -80,11 +80,11 @@ class NormReLUPool(nn.Module):
 
     def __init__(self, norm: nn.GroupNorm) -> None:
         super().__init__()
-        self.norm = norm
+        self.rectify = NormReLU(norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        mean, _ = measure(normalise_relu(x, self.norm))
-        return torch.from_numpy(mean).float()[:, :, None, None]
+        means = measure(self.rectify(x))
+        return torch.from_numpy(means[:, 0, :, None, None]).float()
 
 
 class FastBlock(nn.Module):
@@ -92,19 +92,19 @@ class FastBlock(nn.Module):
 
     def __init__(self, block: Block, dtype: torch.dtype) -> None:
         super().__init__()
-        self.gn1, self.gn2 = block.gn1, block.gn2
+        self.first, self.second = NormReLU(block.gn1), NormReLU(block.gn2)
         self.conv1, self.conv2 = (choose_convolution(_cast(conv, dtype)) for conv in (block.conv1, block.conv2))
-        self.norm, self.project, self.stride = None, None, 1
+        self.shortcut, self.project, self.stride = None, None, 1
         if block.downsample is not None:
-            self.norm, conv = block.downsample[0], block.downsample[2]
-            self.project, self.stride = choose_convolution(_cast(conv, dtype)), conv.stride[0]
+            norm, _, conv = block.downsample
+            self.shortcut, self.stride = NormReLU(norm), conv.stride[0]
+            self.project = choose_convolution(_cast(conv, dtype))
             self.project.stride = 1  # its input comes without the pixels in between
 
     def forward(self, x: Tensor) -> Tensor:
         means = measure(x)
-        y = self.conv1(normalise_relu(x, self.gn1, means))
-        y = normalise_relu(y, self.gn2, in_place=True)
-        if self.project is None:
+        y = self.second(self.conv1(self.first(x, means)), in_place=True)
+        if self.shortcut is None:
             return self.conv2(y, x)
         kept = x[:, :, :: self.stride, :: self.stride]
-        return self.conv2(y, self.project(normalise_relu(kept, self.norm, means)))
+        return self.conv2(y, self.project(self.shortcut(kept, means)))

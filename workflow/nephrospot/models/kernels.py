@@ -68,6 +68,55 @@ def sum_up(x: np.ndarray, sums: np.ndarray, squares: np.ndarray, first: int, las
 
 
 @compile_loops
+def fold(sums: np.ndarray, pixels: int, means: np.ndarray) -> None:
+    """Means over all pixels from the sums of blocks of lines.
+
+    Parameters
+    ----------
+    sums : float32 (blocks, length)
+    means : float64 (channels,), written; a line is ``length / channels`` pixels
+    """
+    channels = means.size
+    means[:] = 0
+    for block in range(len(sums)):
+        line = sums[block]
+        for j in range(line.size):
+            means[j % channels] += line[j]
+    means /= pixels
+
+
+@compile_loops
+def tell_affine(
+    means: np.ndarray, norm: np.ndarray, groups: int, eps: float, scale: np.ndarray, shift: np.ndarray
+) -> None:
+    """What a group norm does to each number of a line: x · scale + shift.
+
+    Parameters
+    ----------
+    means : float64 (2, channels)
+        Of the numbers and of their squares.
+    norm : float64 (2, channels)
+        Its weight and bias.
+    scale, shift : float32 (length,), written
+    """
+    channels = norm.shape[1]
+    size = channels // groups
+    for group in range(groups):
+        first, last = group * size, (group + 1) * size
+        mean, square = 0.0, 0.0
+        for channel in range(first, last):
+            mean += means[0, channel] / size
+            square += means[1, channel] / size
+        spread = square - mean * mean
+        # A variance that rounding made negative is none; NaN goes on to the answer, where it is told.
+        spread = np.sqrt((0.0 if spread < 0 else spread) + eps)
+        for channel in range(first, last):
+            slope = norm[0, channel] / spread
+            for j in range(channel, scale.size, channels):
+                scale[j], shift[j] = slope, norm[1, channel] - mean * slope
+
+
+@compile_loops
 def rectify(x: np.ndarray, y: np.ndarray, scale: np.ndarray, shift: np.ndarray, first: int, last: int) -> None:
     """y = max(x · scale + shift, 0), lines ``first`` to ``last``; NaN stays NaN.
 

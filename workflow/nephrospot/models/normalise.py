@@ -23,48 +23,61 @@ BLOCK = 256  # lines whose sums float32 holds without loss
 SMALL = 1 << 18  # numbers that aren't worth a second thread
 
 
-def measure(x: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Each channel's mean and mean square over the pixels; float64 (N, C). The same whatever the threads.
+class NormReLU(nn.Module):
+    """A group norm and the ReLU behind it.
+
+    Parameters
+    ----------
+    norm : in float32
+    """
+
+    def __init__(self, norm: nn.GroupNorm) -> None:
+        super().__init__()
+        self.groups, self.eps = norm.num_groups, norm.eps
+        self.affine = torch.stack([norm.weight, norm.bias]).detach().double().numpy()
+
+    def forward(self, x: Tensor, means: np.ndarray | None = None, in_place: bool = False) -> Tensor:
+        """The normalised and rectified image.
+
+        Parameters
+        ----------
+        x : (N, C, H, W), channels last, bfloat16 or float32
+        means : of `measure` of ``x``, or of the image that ``x`` is a part of
+        in_place : write over ``x``
+        """
+        x = x.contiguous(memory_format=torch.channels_last)
+        means = measure(x) if means is None else means
+        y = x if in_place else torch.empty_like(x)
+        for image in range(len(x)):
+            lines = _lines(x[image : image + 1])
+            scale, shift = np.empty((2, lines.shape[1]), np.float32)
+            kernels.tell_affine(means[image], self.affine, self.groups, self.eps, scale, shift)
+            if in_place:
+                work = partial(kernels.rectify_in_place, lines, scale, shift)
+            else:
+                work = partial(kernels.rectify, lines, _lines(y[image : image + 1]), scale, shift)
+            _share(work, len(lines), lines.size)
+        return y
+
+
+def measure(x: Tensor) -> np.ndarray:
+    """Means of each channel's numbers and of their squares over the pixels; float64 (N, 2, C).
+
+    The same whatever the number of threads.
 
     Parameters
     ----------
     x : (N, C, H, W), channels last, bfloat16 or float32
     """
-    n, channels = x.shape[:2]
-    means = np.empty((2, n, channels))
-    for image in range(n):
-        lines = _lines(x[image : image + 1])
-        blocks = -(-len(lines) // BLOCK)
-        sums = np.empty((2, blocks, lines.shape[1]), np.float32)
-        _share(partial(kernels.sum_up, lines, *sums), blocks, lines.size)
-        means[:, image] = sums.sum(axis=1, dtype=np.float64).reshape(2, -1, channels).sum(axis=1)
-    return tuple(means / (x.shape[2] * x.shape[3]))
-
-
-def normalise_relu(
-    x: Tensor, norm: nn.GroupNorm, means: tuple[np.ndarray, np.ndarray] | None = None, in_place: bool = False
-) -> Tensor:
-    """relu(norm(x)).
-
-    Parameters
-    ----------
-    x : (N, C, H, W), channels last, bfloat16 or float32
-    means : of `measure` of ``x``, or of the tensor that ``x`` is a part of
-    in_place : write over ``x``
-    """
-    x = x.contiguous(memory_format=torch.channels_last)
-    y = x if in_place else torch.empty_like(x)
-    scale, shift = _read_affine(norm, *(measure(x) if means is None else means))
+    means = np.empty((len(x), 2, x.shape[1]))
     for image in range(len(x)):
         lines = _lines(x[image : image + 1])
-        pixels = lines.shape[1] // x.shape[1]
-        wide = np.tile(scale[image], pixels), np.tile(shift[image], pixels)
-        if in_place:
-            work = partial(kernels.rectify_in_place, lines, *wide)
-        else:
-            work = partial(kernels.rectify, lines, _lines(y[image : image + 1]), *wide)
-        _share(work, len(lines), lines.size)
-    return y
+        blocks = -(-len(lines) // BLOCK)
+        sums, squares = np.empty((2, blocks, lines.shape[1]), np.float32)
+        _share(partial(kernels.sum_up, lines, sums, squares), blocks, lines.size)
+        for own, mean in zip((sums, squares), means[image], strict=True):
+            kernels.fold(own, x.shape[2] * x.shape[3], mean)
+    return means
 
 
 def relu_with_border_(x: Tensor, missing: np.ndarray) -> Tensor:
@@ -103,17 +116,6 @@ def shuffle_beside(wide: Tensor, skip: Tensor) -> Tensor:
     return y.permute(0, 3, 1, 2)
 
 
-class NormReLU(nn.Module):
-    """A group norm and the ReLU behind it; the input stays as it is."""
-
-    def __init__(self, norm: nn.GroupNorm) -> None:
-        super().__init__()
-        self.norm = norm
-
-    def forward(self, x: Tensor) -> Tensor:
-        return normalise_relu(x, self.norm)
-
-
 class FastWidenAdd(nn.Module):
     """`nephrospot.models.omniseg.WidenAdd` in one pass."""
 
@@ -125,25 +127,17 @@ class FastWidenAdd(nn.Module):
         return y
 
 
-def _read_affine(norm: nn.GroupNorm, mean: np.ndarray, square: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What the norm does to each channel of each image: x · scale + shift; float32 (N, C) both."""
-    grouped = [own.reshape(len(own), norm.num_groups, -1) for own in (mean, square)]
-    middle, square = (own.mean(axis=2, keepdims=True) for own in grouped)
-    with np.errstate(invalid="ignore"):  # NaN goes on to the answer, where it is told
-        spread = np.sqrt(np.maximum(square - middle**2, 0) + norm.eps)
-    weight, bias = (own.detach().float().numpy().reshape(norm.num_groups, -1) for own in (norm.weight, norm.bias))
-    scale = weight / spread
-    shift = bias - middle * scale
-    return tuple(own.reshape(len(mean), -1).astype(np.float32) for own in (scale, shift))
-
-
 def _lines(x: Tensor) -> np.ndarray:
     """One image's numbers as lines of whole pixels, a view."""
-    pixels, channels = x.shape[2] * x.shape[3], x.shape[1]
+    return as_array(x.permute(0, 2, 3, 1)).reshape(-1, _wide(x.shape[2] * x.shape[3], x.shape[1]))
+
+
+@cache
+def _wide(pixels: int, channels: int) -> int:
     wide = 1
-    while pixels % (2 * wide) == 0 and 2 * wide * channels <= max(LINE, channels):
+    while pixels % (2 * wide) == 0 and 2 * wide * channels <= LINE:
         wide *= 2
-    return as_array(x.permute(0, 2, 3, 1)).reshape(-1, wide * channels)
+    return wide * channels
 
 
 def as_array(x: Tensor) -> np.ndarray:
