@@ -3,13 +3,15 @@
     python tests/benchmarks/forward.py [--seconds 4] [--networks omni-seg:32 ...] [--sizes 256 512]
 
 Every figure is the least CPU time of many repetitions, the variants taken in turns, one thread. The floor is the
-network's multiplications (convolutions, direct) at the rate of a 1024³ float32 matrix product measured in the same
-process; Winograd's convolutions multiply less, so a share of the floor may pass 100 %.
+network's multiplications (convolutions, direct) at the rate of a 1024³ matrix product of the same type measured in the
+same process; Winograd's convolutions multiply less, so a share of the floor may pass 100 %. bfloat16 is measured where
+the processor multiplies it in tiles (AMX).
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import subprocess
@@ -69,6 +71,7 @@ def measure(network: str, width: int, size: int, seconds: float, tuned: bool) ->
     core = slice(HALO_PX[size], size - HALO_PX[size])
     last, fast = build(network, width=width).eval().to(memory_format=torch.channels_last), quicken(method)
     square = torch.rand(1024, 1024)
+    half = torch.bfloat16
     passes = {
         "eager NCHW, batch 4": (4, lambda: method.margins(nchw, readings)),
         "eager NCHW": (1, lambda: method.margins(nchw[:1], readings)),
@@ -77,9 +80,21 @@ def measure(network: str, width: int, size: int, seconds: float, tuned: bool) ->
         "quickened": (1, lambda: fast.margins(image, readings)),
         "quickened, core": (1, lambda: fast.margins(image, readings, core)),
     }
+    products = {"": lambda: square @ square}
+    if torch.cpu._is_amx_tile_supported():
+        square_half, image_half = square.to(half), image.to(half)
+        plain_half, fast_half = copy.deepcopy(last).to(half), quicken(method, half)
+        products["bf16 "] = lambda: square_half @ square_half
+        passes |= {
+            "bf16 eager channels last": (1, lambda: plain_half.margins(image_half, readings)),
+            "bf16 eager channels last, core": (1, lambda: plain_half.margins(image_half, readings, core)),
+            "bf16 quickened": (1, lambda: fast_half.margins(image_half, readings)),
+            "bf16 quickened, core": (1, lambda: fast_half.margins(image_half, readings, core)),
+        }
     passes = passes if tuned else dict(list(passes.items())[:1])
-    least = least_seconds({"product": lambda: square @ square} | {k: run for k, (_, run) in passes.items()}, seconds)
-    rate = 1024**3 / least.pop("product")
+    least = least_seconds(products | {k: run for k, (_, run) in passes.items()}, seconds)
+    rates = {kind: 1024**3 / least.pop(kind) for kind in products}
+    rate = {name: rates["bf16 " if name.startswith("bf16") else ""] for name in passes}
     return [
         {
             "network": f"{network} {width}",
@@ -87,9 +102,9 @@ def measure(network: str, width: int, size: int, seconds: float, tuned: bool) ->
             "variant": name + ("" if tuned else ", stock malloc"),
             "ms": 1000 * spent / passes[name][0],
             "mp_per_s": passes[name][0] * size**2 / spent / 1e6,
-            "floor_share": macs * passes[name][0] / rate / spent,
+            "floor_share": macs * passes[name][0] / rate[name] / spent,
             "gmac": macs / 1e9,
-            "gflop_per_s": 2 * rate / 1e9,
+            "gflop_per_s": 2 * rate[name] / 1e9,
         }
         for name, spent in least.items()
     ]

@@ -105,5 +105,10 @@ class ThreeTissues(Method):
         """See `Method.margins`; the readings must be `TISSUES` in their order."""
         background, *own = self.network(images, core).float().unbind(1)
         a, b, c = own[: len(readings)]
-        ab, bc, ac = (torch.maximum(background, torch.maximum(*both)) for both in ((a, b), (b, c), (a, c)))
-        return torch.stack([a - bc, b - ac, c - ab], dim=1)
+        margins = background.new_empty(len(background), 3, *background.shape[1:])
+        for place, (mine, *others) in enumerate(((a, b, c), (b, a, c), (c, a, b))):
+            margin = margins[:, place]
+            torch.maximum(*others, out=margin)
+            torch.maximum(margin, background, out=margin)
+            torch.sub(mine, margin, out=margin)
+        return margins

@@ -112,7 +112,7 @@ def create_bitmask(store: zarr.Group, grid: Grid, scheme: Scheme, readings: list
         dtype="uint8",
         chunks=(side, side),
         fill_value=0,
-        compressors=zarr.codecs.ZstdCodec(level=3),
+        compressors=zarr.codecs.ZstdCodec(level=1),
         attributes={"mpp": grid.mpp, "tissues": [reading.tissue for reading in readings]},
     )
 
