@@ -8,6 +8,7 @@ from torch import nn
 from nephrospot.models import build
 from nephrospot.models.convolve import PointwiseConv, WinogradConv, choose_convolution
 from nephrospot.models.fast import quicken
+from nephrospot.models.fastunet import FoldedConv, read_affine
 from nephrospot.models.unets import UNet
 from nephrospot.models.weights import load_weights
 from networks import seeded_state
@@ -157,6 +158,23 @@ def test_bfloat16_is_at_least_as_near_as_torchs_own_operations(network):
     fast = quicken(method, torch.bfloat16).margins(images.bfloat16(), READINGS)
     plain = method.to(torch.bfloat16).margins(images.bfloat16(), READINGS)
     assert (fast - exact).square().mean() < 1.1 * (plain - exact).square().mean()
+
+
+@torch.inference_mode()
+def test_rounded_weights_shift_nothing():
+    """Folding takes off the centring, so that what rounding does to weights meets the mean of what they multiply."""
+    torch.manual_seed(2)
+    norm = nn.BatchNorm2d(32).eval()
+    norm.running_mean[:] = 20
+    images = 20 + torch.randn(1, 32, 64, 64)
+    conv = nn.Conv2d(32, 16, 3, padding=1)
+    folded = FoldedConv(conv, read_affine(norm), torch.bfloat16)
+    found = folded(images.bfloat16().contiguous(memory_format=torch.channels_last)).float()
+    wanted = conv(norm(images.bfloat16().float())).relu()
+    shift = (found - wanted).mean(dim=(0, 2, 3)).abs().max()
+    assert shift < 2e-3 * wanted.std(), "no channel as a whole is shifted"
+    edge = (found - wanted)[:, :, 0].mean(dim=(0, 2)).abs().max()
+    assert edge < 2e-2 * wanted.std(), "nor at the border"
 
 
 @torch.inference_mode()

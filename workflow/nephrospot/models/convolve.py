@@ -20,10 +20,12 @@ OUTPUT = [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -
 def choose_convolution(conv: nn.Conv2d, relu: bool = False) -> nn.Module:
     """The fastest form of a convolution, with a ReLU behind it or without; itself where there is none.
 
-    All forms but itself can be called as ``form(x, other)``, which answers the sum of both.
+    All forms but itself can be called as ``form(x, other)``, which answers the sum of both. The bias may be float32
+    where the weights are bfloat16.
     """
     # All forms mix all channels, and a subclass may do something to its weights or borders first.
     if conv.groups > 1 or type(conv) is not nn.Conv2d or conv.padding_mode != "zeros" or isinstance(conv.padding, str):
+        conv = conv.to(conv.weight.dtype)
         return nn.Sequential(conv, nn.ReLU(inplace=True)) if relu else conv
     if (conv.kernel_size, conv.padding) == ((1, 1), (0, 0)) and not relu:
         return PointwiseConv(conv)
@@ -60,17 +62,18 @@ class DirectConv(nn.Module):
 
     def __init__(self, conv: nn.Conv2d, relu: bool = False) -> None:
         super().__init__()
-        self.conv, self.relu = conv, relu
+        self.weight, self.bias, self.relu = conv.weight, conv.bias, relu
         self.how = conv.padding, conv.stride, conv.dilation, conv.groups
 
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
-        arguments = self.conv.weight, self.conv.bias, *self.how
-        if other is not None:
-            convolve, then = torch.ops.mkldnn._convolution_pointwise.binary, "relu" if self.relu else None
-            return convolve(x, other, *arguments, "add", 1.0, then, [], None)
-        if self.relu:
-            return torch.ops.mkldnn._convolution_pointwise(x, *arguments, "relu", [], "")
-        return self.conv(x)
+        convolve, then = torch.ops.mkldnn._convolution_pointwise, "relu" if self.relu else "none"
+        if other is None:
+            return convolve(x, self.weight, self.bias, *self.how, then, [], "")
+        if self.bias is not None and self.bias.dtype != x.dtype:  # not to be had together with a sum
+            x = convolve(x, self.weight, self.bias, *self.how, "none", [], "").add_(other)
+            return x.relu_() if self.relu else x
+        then = "relu" if self.relu else None
+        return convolve.binary(x, other, self.weight, self.bias, *self.how, "add", 1.0, then, [], None)
 
 
 class WinogradConv(nn.Module):

@@ -72,7 +72,10 @@ def _exchange(fast: nn.Module, exact: nn.Module, dtype: torch.dtype) -> None:
 
 
 def _cast(conv: nn.Conv2d, dtype: torch.dtype) -> nn.Conv2d:
-    return copy.deepcopy(conv).to(dtype, memory_format=torch.channels_last)
+    """A copy with weights of another type; the bias stays as it is."""
+    conv = copy.deepcopy(conv)
+    conv.weight.data = conv.weight.data.to(dtype, memory_format=torch.channels_last)
+    return conv
 
 
 class NormReLUPool(nn.Module):

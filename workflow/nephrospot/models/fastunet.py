@@ -15,33 +15,38 @@ from nephrospot.models.convolve import choose_convolution, multiply
 from nephrospot.models.normalise import relu_with_border_, shuffle_beside
 from nephrospot.models.unets import UNet, plan_crops
 
-Affine = tuple[Tensor, Tensor]  # scale and shift, one number a channel
+Affine = tuple[Tensor, Tensor, Tensor]  # scale, shift, and the mean of what is scaled; one number a channel
 
 
 def read_affine(norm: nn.BatchNorm2d) -> Affine:
     """What a batch norm does in evaluation: x · scale + shift."""
     scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-    return scale, norm.bias - norm.running_mean * scale
+    return scale, norm.bias - norm.running_mean * scale, norm.running_mean
 
 
 class FoldedConv(nn.Module):
     """relu(convolution(x · scale + shift)), 3×3 with zero padding, exact at the border.
 
-    The shift becomes a bias inside; at the border the padding has none, so the missing part is taken off there.
+    The shift becomes a bias inside; at the border the padding has none, so the missing part is taken off there. What
+    rounded weights make of the mean of x is taken off, too: x isn't centred any more, so that it would be the most of
+    their error.
     """
 
     def __init__(self, conv: nn.Conv2d, affine: Affine | None, dtype: torch.dtype) -> None:
         super().__init__()
         inside = nn.Conv2d(conv.in_channels, conv.out_channels, 3, padding=1)
-        inside.weight.data, inside.bias.data, self.missing = conv.weight, conv.bias, None
+        weight, inside.bias.data, self.missing = conv.weight, conv.bias, None
         if affine is not None:
-            scale, shift = affine
-            inside.weight.data = conv.weight * scale[:, None, None]
-            seen = F.conv2d(shift[None, :, None, None].expand(1, -1, 3, 3), conv.weight, padding=1)[0]
+            scale, shift, mean = affine
+            weight = weight * scale[:, None, None]
+            lost = weight - weight.to(dtype)
+            constant, weights = torch.cat([shift, mean]), torch.cat([conv.weight, lost], dim=1)
+            seen = F.conv2d(constant[None, :, None, None].expand(1, -1, 3, 3), weights, padding=1)[0]
             inside.bias.data = conv.bias + seen[:, 1, 1]
             missing = seen - seen[:, 1:2, 1:2]  # (outputs, 3, 3): corners, edges, and nothing in the middle
             self.missing = np.ascontiguousarray(missing.permute(1, 2, 0).detach().numpy())
-        inside = inside.to(dtype, memory_format=torch.channels_last).requires_grad_(False)
+        inside.weight.data = weight.to(dtype, memory_format=torch.channels_last)
+        inside.requires_grad_(False)
         self.conv, self.inner = choose_convolution(inside), choose_convolution(inside, relu=True)
 
     def forward(self, x: Tensor, border: bool = True) -> Tensor:
@@ -56,10 +61,11 @@ class FoldedWiden(nn.Module):
 
     def __init__(self, widen: nn.ConvTranspose2d, affine: Affine, dtype: torch.dtype) -> None:
         super().__init__()
-        scale, shift = affine
+        scale, shift, mean = affine
         weight = widen.weight.permute(2, 3, 1, 0)  # (2, 2, outputs, inputs)
-        self.weight = (weight * scale).flatten(0, 2).to(dtype)
-        self.bias = (weight @ shift + widen.bias).flatten().to(dtype)
+        scaled = weight * scale
+        self.weight = scaled.flatten(0, 2).to(dtype)
+        self.bias = (weight @ shift + (scaled - scaled.to(dtype)) @ mean + widen.bias).flatten()
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         pixels = x.permute(0, 2, 3, 1)
@@ -78,12 +84,14 @@ class FastUNet(nn.Module):
             self.down.append(FoldedPair(block, affine, dtype))
             affine = read_affine(block[5])
             skips.append(affine)
-        for widen, block, (scale, shift) in zip(unet.widen, unet.up, skips[-2::-1], strict=True):
+        for widen, block, skip in zip(unet.widen, unet.up, skips[-2::-1], strict=True):
             self.widen.append(FoldedWiden(widen, affine, dtype))
-            beside = (torch.cat([torch.ones_like(scale), scale]), torch.cat([torch.zeros_like(shift), shift]))
+            # What was widened has no norm behind it, and a mean that isn't known.
+            plain = torch.ones(widen.out_channels), *torch.zeros(2, widen.out_channels)
+            beside = tuple(torch.cat(both) for both in zip(plain, skip, strict=True))
             self.up.append(FoldedPair(block, beside, dtype))
             affine = read_affine(block[5])
-        scale, shift = affine
+        scale, shift, _ = affine
         weight = unet.classify.weight.flatten(1)
         self.weight, self.bias = weight * scale, unet.classify.bias + weight @ shift
 
