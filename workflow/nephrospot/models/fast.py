@@ -42,7 +42,8 @@ def quicken(method: Method, dtype: torch.dtype = torch.float32) -> Method:
         Of the images that it will be given.
     """
     fast = copy.deepcopy(method).eval().requires_grad_(False).to(dtype, memory_format=torch.channels_last)
-    _exchange(fast, copy.deepcopy(method).eval().requires_grad_(False), dtype)
+    with torch.no_grad():
+        _exchange(fast, method, dtype)
     return fast
 
 
@@ -51,7 +52,7 @@ def _exchange(fast: nn.Module, exact: nn.Module, dtype: torch.dtype) -> None:
     for name, child in exact.named_children():
         kinds = [type(part) for part in child.children()]
         if name in getattr(exact, "WRITERS", ()):
-            setattr(fast, name, child)
+            setattr(fast, name, copy.deepcopy(child))
         elif isinstance(child, Block):
             setattr(fast, name, FastBlock(child, dtype))
         elif isinstance(child, UNet):

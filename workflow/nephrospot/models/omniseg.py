@@ -113,20 +113,14 @@ class OmniSeg(Method):
         pooled : (N, 8·width), the encoder's global average
         """
         self.check_size(images)
-        skip0 = self.layer0(self.conv1(images))  # (N, w, H, W)
-        skip1 = self.layer1(skip0)  # (N, 2w, H/2, W/2)
-        skip2 = self.layer2(skip1)  # (N, 4w, H/4, W/4)
-        skip3 = self.layer3(skip2)  # (N, 8w, H/8, W/8)
-        deep = self.fusionConv(self.layer4(skip3))  # (N, 8w, H/16, W/16)
-        pooled = self.GAP(deep).flatten(1)
-        x = deep
-        for skip, block in (
-            (skip3, self.x8_resb),
-            (skip2, self.x4_resb),
-            (skip1, self.x2_resb),
-            (skip0, self.x1_resb),
-        ):
-            x = block(self.widen_add(x, skip))
+        skips = [self.layer0(self.conv1(images))]  # (N, w, H, W)
+        skips.append(self.layer1(skips[-1]))  # (N, 2w, H/2, W/2)
+        skips.append(self.layer2(skips[-1]))  # (N, 4w, H/4, W/4)
+        skips.append(self.layer3(skips[-1]))  # (N, 8w, H/8, W/8)
+        x = self.fusionConv(self.layer4(skips[-1]))  # (N, 8w, H/16, W/16)
+        pooled = self.GAP(x).flatten(1)
+        for block in (self.x8_resb, self.x4_resb, self.x2_resb, self.x1_resb):
+            x = block(self.widen_add(x, skips.pop()))  # the last is the largest, and not held any longer
         if core is None:
             return self.precls_conv(x), pooled
         x = self.precls_conv[0](x)[:, :, core, core]  # the norm needs the whole window, what follows doesn't
