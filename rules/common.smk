@@ -5,13 +5,13 @@ import time
 from pathlib import Path
 
 # Scripts and jobs find the library in the checkout, installed or not; OpenMP threads that wait must not
-# spin (4–6 times slower on a shared node), and freed activations are kept for the next tile, in one arena: with one
-# for each thread, what one of them freed the others wouldn't find (a sixth more memory at the largest).
+# spin (4–6 times slower on a shared node), and freed activations are kept for the next tile. Threads keep arenas of
+# their own: in a shared one decoded tiles came to lie between activations, and memory grew with the slide.
 LIBRARY = Path(workflow.basedir) / "workflow"
 sys.path.insert(0, str(LIBRARY))
 shell.prefix(
     f"export PYTHONPATH='{LIBRARY}':${{{{PYTHONPATH:-}}}} OMP_WAIT_POLICY=PASSIVE "
-    "GLIBC_TUNABLES=glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592:glibc.malloc.arena_max=1; "
+    "GLIBC_TUNABLES=glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592; "
 )
 
 from snakemake.exceptions import WorkflowError

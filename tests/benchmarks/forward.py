@@ -24,7 +24,7 @@ from torch import nn
 from nephrospot.models import build
 from nephrospot.models.fast import quicken
 
-TUNABLES = "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592:glibc.malloc.arena_max=1"
+TUNABLES = "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592"
 READINGS = {"omni-seg": [(0, 1), (1, 1), (4, 1)], "multi-unet": [(0, 1)]}
 HALO_PX = {256: 32, 512: 64}
 
