@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nephrospot.compiled import compile_loops
+from nephrospot.influences import ROUNDING
 from nephrospot.spatial import alike_within_um
 
 REPLICATES = 2000
 ORIGINS = 20  # of the grid of blocks; each serves as many replicates
 SMALLEST_UM = 600.0
 FEWEST_BLOCKS = 8  # a slide
-ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -85,10 +86,7 @@ def draw_blocks(
 
 def assign_blocks(place: np.ndarray, block_um: float, origin: np.ndarray) -> np.ndarray:
     """Number of each spot's square, 0, 1, … without gaps; int (spots,)."""
-    column, row = np.floor((place - origin) / block_um).astype(np.int64).T
-    square = (row - row.min()) * (np.ptp(column) + 1) + column - column.min()
-    taken = np.bincount(square) > 0
-    return (np.cumsum(taken) - 1)[square]
+    return _number_squares(np.ascontiguousarray((place - origin) / block_um))[0]
 
 
 def about_means(totals: np.ndarray) -> np.ndarray:
@@ -107,12 +105,44 @@ def correlate_sums(xx: np.ndarray, yy: np.ndarray, xy: np.ndarray) -> np.ndarray
 
 def _add_up_blocks(place: np.ndarray, x: np.ndarray, y: np.ndarray, block_um: float, origin: np.ndarray) -> np.ndarray:
     """Moments of each block that holds spots: (blocks, moments, methods)."""
-    block, x = assign_blocks(place, block_um, origin), np.ascontiguousarray(x.T)
-    alike = [np.bincount(block), *(np.bincount(block, values) for values in (y, y * y))]
-    own = [[np.bincount(block, values) for values in terms] for terms in (x, x * x, x * y)]
-    n, sum_y, sum_yy = (np.broadcast_to(sums, (len(x), len(sums))) for sums in alike)
-    sum_x, sum_xx, sum_xy = own
-    return np.stack([n, sum_x, sum_y, sum_xx, sum_yy, sum_xy]).transpose(2, 0, 1)
+    # Of one layout, whatever they were taken from: each layout would be compiled for itself.
+    return _add_up_squares(np.ascontiguousarray((place - origin) / block_um), np.ascontiguousarray(x), y)
+
+
+@compile_loops
+def _number_squares(place: np.ndarray) -> tuple[np.ndarray, int]:
+    """Number of the unit square of each place (spots, 2), row by row and without gaps, and how many there are."""
+    column, row = np.empty(len(place), np.int64), np.empty(len(place), np.int64)
+    for spot in range(len(place)):
+        column[spot], row[spot] = np.floor(place[spot, 0]), np.floor(place[spot, 1])
+    first, width = column.min(), column.max() - column.min() + 1
+    square = (row - row.min()) * width + column - first
+    numbers, taken = np.full(square.max() + 1, -1), 0
+    for own in square:
+        numbers[own] = 0
+    for own in range(len(numbers)):
+        if numbers[own] == 0:
+            numbers[own] = taken
+            taken += 1
+    return numbers[square], taken
+
+
+@compile_loops
+def _add_up_squares(place: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Moments of each unit square that holds spots: (squares, 6, methods)."""
+    block, blocks = _number_squares(place)
+    moments = np.zeros((blocks, 6, x.shape[1]))
+    for spot in range(len(place)):
+        own, y_own = moments[block[spot]], y[spot]
+        for method in range(x.shape[1]):
+            x_own = x[spot, method]
+            own[0, method] += 1
+            own[1, method] += x_own
+            own[2, method] += y_own
+            own[3, method] += x_own * x_own
+            own[4, method] += y_own * y_own
+            own[5, method] += x_own * y_own
+    return moments
 
 
 def _measure_scale(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -5,12 +5,13 @@ Spots of different slides are never neighbours. Distances are in µm.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from scipy.spatial.distance import cdist
+
+from nephrospot.compiled import compile_loops
 
 CLASSES = 13  # of equal width over the largest distance, as SpatialPack's modified.ttest
 STEP_UM = 100.0  # of the correlogram: the pitch of Visium spots
@@ -125,25 +126,13 @@ def alike_within_um(places: Sequence[np.ndarray], values: Sequence[np.ndarray], 
 
 def _diameter(place: np.ndarray) -> float:
     # The farthest two are among those farthest in some direction; a box's diagonal would make other classes.
-    extreme = {
-        int(which(place @ direction))
-        for angle in np.linspace(0, np.pi, 180, endpoint=False)
-        for direction in [np.array([np.cos(angle), np.sin(angle)])]
-        for which in (np.argmin, np.argmax)
-    }
-    corners = place[sorted(extreme)]
+    angles = np.linspace(0, np.pi, 180, endpoint=False)
+    along = np.column_stack([np.cos(angles), np.sin(angles)]) @ place.T
+    corners = place[np.unique([along.argmin(axis=1), along.argmax(axis=1)])]
     return float(cdist(corners, corners).max())
 
 
-def _compile(function: Callable) -> Callable:
-    """Compile with numba, and keep that on disk where there is a folder for it."""
-    try:
-        return numba.njit(cache=True)(function)
-    except RuntimeError:  # neither beside the module nor at home, as in some containers
-        return numba.njit(function)
-
-
-@_compile
+@compile_loops
 def _add_up_pairs(place: np.ndarray, values: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sums of products (classes, variables), and how many partners each spot has in each class (spots, classes).
 

@@ -2,8 +2,8 @@
 
 Plain percentiles of the replicates' r are too short where few blocks hold all that varies (glomeruli). Dividing by
 standard errors mends most of it (the symmetric bootstrap-t: Hall 1988, Ann Stat 16:927; Davison & Hinkley 1997,
-§5.2.1), on Fisher's scale for one r. A standard error is how far apart the blocks' influences are, an influence
-what a block adds to r to first order: what its spots do to the two variances and the covariance.
+§5.2.1), on Fisher's scale for one r. A standard error is how far apart the blocks' influences are
+(`nephrospot.influences`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nephrospot.blocks import ROUNDING, Draw, about_means, correlate_sums
+from nephrospot.blocks import Draw, about_means, correlate_sums
+from nephrospot.influences import covary_influences
 from nephrospot.spool import Parts, Spool
 
 MOST_UNDEFINED = 0.05
@@ -74,11 +75,11 @@ def resample(draws: Iterable[Draw]) -> Resampled:
         whole, about = totals.sum(axis=0), about_means(totals)
         about_whole, about_within = about_means(whole), about.sum(axis=1)
         covariance, within, n_slides = 0.0, 0.0, len(totals)
-        for moments, drawn, sums, own in zip(draw.moments, draw.weights, totals, about.swapaxes(0, 1), strict=True):
-            weights = drawn.astype(float)
-            covariance = covariance + _covary(_influence(moments, whole, about_whole), weights)
-            within = within + _vary(_influence(moments, sums, about_within), weights)
-            spool.append(np.stack([correlate_sums(*own), _vary(_influence(moments, sums, own), weights)]).tobytes())
+        for moments, weights, sums, own in zip(draw.moments, draw.weights, totals, about.swapaxes(0, 1), strict=True):
+            own = np.ascontiguousarray(own)
+            covariance = covariance + covary_influences(moments, weights, whole, about_whole)
+            within = within + _vary(moments, weights, sums, about_within)
+            spool.append(np.stack([correlate_sums(*own), _vary(moments, weights, sums, own)]).tobytes())
         found.append([correlate_sums(*about_whole), correlate_sums(*about_within), covariance, within])
         n_blocks.append([len(own) for own in draw.moments])
     pooled, within, covariance, within_variance = (_join(parts) for parts in zip(*found, strict=True))
@@ -108,7 +109,7 @@ def quantile_of_r(errors: Errors, method: int, level: float = 0.95) -> tuple[flo
     """
     if errors.variance[method] <= NO_ERROR:
         return 0.0, ""
-    drawn, variance = errors.drawn[:, method], errors.drawn_variance[:, method]
+    drawn, variance = errors.drawn[:, method], _without_rounding(errors.drawn_variance[:, method])
     with np.errstate(invalid="ignore", divide="ignore"):
         away = (np.arctanh(drawn) - np.arctanh(errors.r[method])) * (1 - drawn**2) / np.sqrt(variance)
     return _find_quantile(away, level)
@@ -128,10 +129,10 @@ def interval_of_difference(found: Resampled, a: int, b: int, level: float = 0.95
     p is never below 1 / (replicates + 1).
     """
     difference = found.pooled.r[a] - found.pooled.r[b]
-    error, drawn_error = (
-        np.sqrt(np.maximum(own[..., a, a] + own[..., b, b] - 2 * own[..., a, b], 0))
-        for own in (found.covariance, found.drawn_covariance)
+    variance, drawn_variance = (
+        own[..., a, a] + own[..., b, b] - 2 * own[..., a, b] for own in (found.covariance, found.drawn_covariance)
     )
+    error, drawn_error = np.sqrt(np.maximum(variance, 0)), np.sqrt(_without_rounding(drawn_variance))
     if error**2 <= NO_ERROR:
         return float(difference), float(difference), 1.0 if difference == 0 else 1 / (len(drawn_error) + 1), ""
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -144,6 +145,11 @@ def interval_of_difference(found: Resampled, a: int, b: int, level: float = 0.95
     return float(difference - quantile * error), float(difference + quantile * error), float(p), ""
 
 
+def _without_rounding(variance: np.ndarray) -> np.ndarray:
+    """Variances, NaN where rounding is all there is: of few blocks, a replicate may hold one alone, again and again."""
+    return np.where(variance > NO_ERROR, variance, np.nan)
+
+
 def _find_quantile(away: np.ndarray, level: float) -> tuple[float, str]:
     known = np.abs(away[np.isfinite(away)])
     undefined = 1 - len(known) / len(away)
@@ -152,48 +158,9 @@ def _find_quantile(away: np.ndarray, level: float) -> tuple[float, str]:
     return float(np.quantile(known, level)), ""
 
 
-def _influence(moments: np.ndarray, sums: np.ndarray, about: np.ndarray) -> np.ndarray:
-    """What each block adds to r, to first order: (methods, replicates, blocks).
-
-    Parameters
-    ----------
-    moments : (blocks, 6, methods)
-    sums : (replicates, 6, methods)
-        Whose means are taken off.
-    about : (3, replicates, methods)
-        Sums of squares and products that r is made of.
-    """
-    n, x, y = (sums[:, at] for at in range(3))
-    x, y, (xx, yy, xy) = x / n, y / n, about
-    # A side that is constant, and what rounding leaves of it, has no influence that could be told.
-    xx, yy = (np.where(own > ROUNDING, own, np.nan) for own in (xx, yy))
-    both = np.sqrt(xx * yy)
-    half_r = xy / both / 2
-    factors = [
-        x * y / both - half_r * (x * x / xx + y * y / yy),
-        2 * half_r * x / xx - y / both,
-        2 * half_r * y / yy - x / both,
-        -half_r / xx,
-        -half_r / yy,
-        1 / both,
-    ]
-    return np.stack(factors, axis=-1).swapaxes(0, 1) @ moments.transpose(2, 1, 0)
-
-
-def _vary(influence: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Variance of the sum of a slide's influences: (replicates, methods)."""
-    blocks = weights.shape[1]
-    weighted = influence * weights
-    squares = (weighted * influence).sum(axis=-1) - weighted.sum(axis=-1) ** 2 / blocks
-    return squares.T * blocks / max(blocks - 1, 1)
-
-
-def _covary(influence: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """`_vary` of every two methods: (replicates, methods, methods)."""
-    blocks = weights.shape[1]
-    weighted, sums = influence * weights, (influence * weights).sum(axis=-1).T
-    products = weighted.transpose(1, 0, 2) @ influence.transpose(1, 2, 0)
-    return (products - sums[:, :, None] * sums[:, None] / blocks) * blocks / max(blocks - 1, 1)
+def _vary(*given: np.ndarray) -> np.ndarray:
+    """Variances of `covary_influences`: (replicates, methods)."""
+    return np.diagonal(covary_influences(*given), axis1=1, axis2=2)
 
 
 def _join(parts: Sequence[np.ndarray]) -> list[np.ndarray]:
