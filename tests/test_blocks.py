@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nephrospot.blocks import assign_blocks, draw_blocks
-from nephrospot.studentised import interval_of_difference, quantile_of_r, reach_of_r, resample
+from nephrospot.blocks import about_means, assign_blocks, draw_blocks
+from nephrospot.influences import covary_influences
+from nephrospot.studentised import Errors, interval_of_difference, quantile_of_r, reach_of_r, resample
 from spots_by_hand import hexagons, smooth_maps
 
 
@@ -136,3 +137,43 @@ def test_the_p_value_fits_the_interval(sections):
         lower, upper, _, _ = interval_of_difference(found, 0, 1, level)
         assert (lower > 0 or upper < 0) == without_zero
     assert interval_of_difference(found, 1, 0)[:2] == (pytest.approx(-hi), pytest.approx(-lo))
+
+
+def test_squares_are_numbered_without_gaps_and_alike_wherever_they_lie():
+    rng = np.random.default_rng(8)
+    place = np.concatenate([rng.random((200, 2)) * 900 - 500, rng.random((50, 2)) * 300 + 4000])
+    found = assign_blocks(place, 250, np.array([13.0, -70.0]))
+    squares = np.floor((place - [13.0, -70.0]) / 250)[:, ::-1]
+    assert np.array_equal(found, np.unique(squares, axis=0, return_inverse=True)[1].ravel())
+
+
+@pytest.mark.parametrize("methods", [1, 3])
+def test_the_compiled_covariance_of_influences_is_the_one_of_matrices(methods):
+    """Of a replicate that draws some blocks never, and a method that doesn't vary."""
+    rng = np.random.default_rng(4)
+    place, x = hexagons(14, 14), smooth_maps(hexagons(14, 14), 100, methods, 2)
+    x[:, -1] = 7.0 if methods > 1 else x[:, -1]
+    y = x[:, 0] + rng.normal(size=len(place))
+    (draw,) = draw_blocks([place], [x], [y], 400, 1, replicates=1)
+    (moments,), (weights,), (sums,) = draw.moments, draw.weights, draw.add_up()
+    about = about_means(sums)
+    found = covary_influences(moments, weights, sums, about)
+    for drawn, own, (xx, yy, xy), covariance in zip(weights, sums, about.swapaxes(0, 1), found, strict=True):
+        n, sum_x, sum_y, *_ = own
+        x_mean, y_mean = sum_x / n, sum_y / n
+        number, s_x, s_y, s_xx, s_yy, s_xy = moments.swapaxes(0, 1)
+        d_xx = s_xx - 2 * x_mean * s_x + number * x_mean**2
+        d_yy = s_yy - 2 * y_mean * s_y + number * y_mean**2
+        d_xy = s_xy - x_mean * s_y - y_mean * s_x + number * x_mean * y_mean
+        r = xy / np.sqrt(xx * yy)
+        influence = (d_xy / np.sqrt(xx * yy) - r / 2 * (d_xx / xx + d_yy / yy)).repeat(drawn, axis=0)
+        expected = np.atleast_2d(np.cov(influence, rowvar=False)) * len(moments)
+        assert np.allclose(covariance, expected, rtol=1e-10, equal_nan=True)
+    assert np.isnan(found[:, -1, -1]).all() == (methods > 1)
+
+
+def test_replicates_of_one_block_alone_have_no_error():
+    """What rounding leaves of their variance says nothing: they are left out, whichever way the rounding went."""
+    drawn, variance = np.array([[0.5], [0.52], [0.55]] * 10), np.array([[1e-2], [1e-35], [-1e-35]] * 10)
+    errors = Errors(np.array([0.5]), np.array([1e-2]), drawn, variance)
+    assert quantile_of_r(errors, 0) == (pytest.approx(np.nan, nan_ok=True), "67% of the replicates had no variation")

@@ -43,6 +43,46 @@ def test_spatialpack_finds_the_same_number(case):
     assert found == pytest.approx(case["ess"], rel=1e-10)
 
 
+def add_up_plainly(place, values, edges):
+    """Products, pairs and overlaps with every distance written out; a class holds its upper edge."""
+    kinds = 1 + np.searchsorted(edges * (1 + 1e-9), cdist(place, place))
+    np.fill_diagonal(kinds, 0)
+    about, centre = values - values.mean(axis=0), np.eye(len(place)) - 1 / len(place)
+    masks = [(kinds == kind).astype(float) for kind in range(len(edges) + 1)]
+    products = [np.einsum("iv,ij,jv->v", about, mask, about) for mask in masks]
+    overlaps = [[np.trace(centre @ a @ centre @ b) for b in masks] for a in masks]
+    return np.array(products), np.array([mask.sum() for mask in masks]), np.array(overlaps)
+
+
+def turned(place):
+    return place @ np.array([[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]])
+
+
+CLASSES_UM = {
+    "equal": np.arange(1, 14) * 61.0,
+    "correlogram": np.arange(150.0, 700, 100),
+    "pitches, so that distances lie on edges": np.arange(1, 6) * 100.0,
+    "unequal": np.array([90.0, 100.0, 180.0, 200.0, 640.0]),
+    "one": np.array([200.0]),
+}
+
+
+@pytest.mark.parametrize("edges", CLASSES_UM.values(), ids=CLASSES_UM)
+@pytest.mark.parametrize("where", ["lattice", "turned", "squares", "irregular", "twice"])
+def test_runs_of_spots_give_what_the_pairs_would(where, edges):
+    rng = np.random.default_rng(3)
+    squares = 100.0 * np.array([(x, y) for x in range(9) for y in range(8)])
+    place = {"lattice": hexagons(9, 8), "turned": turned(hexagons(9, 8)), "squares": squares,
+             "irregular": rng.random((70, 2)) * 800, "twice": np.repeat(hexagons(6, 6), 2, axis=0)}[where]  # fmt: skip
+    place = rng.permutation(place)
+    values = np.round(rng.normal(size=(len(place), 3)) * [1, 5, 0], 1)
+    found = measure_covariances(place, values, edges)
+    products, pairs, overlaps = add_up_plainly(place, values, edges)
+    assert np.array_equal(found.pairs, pairs)
+    assert np.allclose(found.products, products, rtol=1e-12, atol=1e-9)
+    assert np.allclose(found.overlaps, overlaps, rtol=1e-12, atol=1e-8)
+
+
 def test_independent_spots_count_in_full_and_smooth_ones_for_few():
     place, counts = hexagons(26, 26), {}
     for scale_um in (1, 300):

@@ -16,6 +16,7 @@ from nephrospot.compiled import compile_loops
 CLASSES = 13  # of equal width over the largest distance, as SpatialPack's modified.ttest
 STEP_UM = 100.0  # of the correlogram: the pitch of Visium spots
 ALIKE = 0.2  # neighbours are called alike down to this correlation
+NEAR = 1e-6  # of a class: where rounding may decide on which side of an edge a distance lies
 REACHES_UM = (600.0, 1200.0, 2400.0)  # tried before the whole, since most maps are unlike by then
 
 
@@ -136,38 +137,65 @@ def _diameter(place: np.ndarray) -> float:
 def _add_up_pairs(place: np.ndarray, values: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sums of products (classes, variables), and how many partners each spot has in each class (spots, classes).
 
-    Spots come in the order of their second coordinate, so that those beyond the last edge needn't be looked at.
-    Compiled, since a section has millions of pairs; distances first, which a processor does several at a time.
+    Spots come row by row, so that those beyond the last edge needn't be looked at, and so that neighbours in the order
+    are mostly of one class with a spot. Such a run enters by its ends: its sum is a difference of the sums up to each
+    spot, and its spots' partners are one more from its start and one less from its end.
     """
     size, last, variables = len(place), len(edges), values.shape[1]
-    products, counts = np.zeros((last + 1, variables)), np.zeros((size, last + 1))
-    partners, sums = np.zeros(last + 1), np.zeros((last + 1, variables))
-    x, y, squares, scale = place[:, 0].copy(), place[:, 1].copy(), edges * edges, last / edges[-1]
-    squared, kinds, first = np.empty(size), np.empty(size, np.int64), 0
+    products, changes = np.zeros((last + 2, variables)), np.zeros((size + 1, last + 2), np.int64)
+    up_to = np.zeros((size + 1, variables))
+    for i in range(size):
+        up_to[i + 1] = up_to[i] + values[i]
+    x, y, squares = place[:, 0].copy(), place[:, 1].copy(), edges * edges
+    kinds, partners, first = np.empty(size, np.int64), np.empty(last + 2, np.int64), 0
     for i in range(size):
         while y[i] - y[first] > edges[-1]:
             first += 1
-        for j in range(first, i):
-            squared[j] = (x[i] - x[j]) ** 2 + (y[i] - y[j]) ** 2
-            kinds[j] = int(np.sqrt(squared[j]) * scale)  # about: classes are about equally wide
-        partners[:], sums[:] = 0.0, 0.0
-        for j in range(first, i):
-            if squared[j] > squares[-1]:
+        _sort_out(x[first:i], y[first:i], x[i], y[i], edges, squares, kinds[first:i])
+        partners[:] = 0
+        start = first
+        for j in range(first + 1, i + 1):
+            kind = kinds[start]
+            if j < i and kinds[j] == kind:
                 continue
-            kind = min(kinds[j], last - 1)
-            while kind > 0 and squared[j] <= squares[kind - 1]:  # a class holds its upper edge
-                kind -= 1
-            while squared[j] > squares[kind]:
-                kind += 1
-            partners[kind + 1] += 1.0
-            counts[j, kind + 1] += 1.0
+            changes[start, kind] += 1
+            changes[j, kind] -= 1
+            partners[kind] += j - start
             for variable in range(variables):
-                sums[kind + 1, variable] += values[j, variable]
-        counts[i, 0] = 1.0
+                products[kind, variable] += 2.0 * values[i, variable] * (up_to[j, variable] - up_to[start, variable])
+            start = j
+        changes[i, 0] += 1
+        changes[i + 1, 0] -= 1
         for kind in range(1, last + 1):
-            counts[i, kind] += partners[kind]
+            changes[i, kind] += partners[kind]
+            changes[i + 1, kind] -= partners[kind]
         for variable in range(variables):
             products[0, variable] += values[i, variable] ** 2
-            for kind in range(1, last + 1):
-                products[kind, variable] += 2.0 * values[i, variable] * sums[kind, variable]
-    return products, counts
+    counts, running = np.empty((size, last + 1)), np.zeros(last + 1, np.int64)
+    for i in range(size):
+        running += changes[i, : last + 1]
+        counts[i] = running
+    return products[: last + 1], counts
+
+
+@compile_loops
+def _sort_out(
+    x: np.ndarray, y: np.ndarray, own_x: float, own_y: float, edges: np.ndarray, squares: np.ndarray, kinds: np.ndarray
+) -> None:
+    """Class of the distance of each spot from one, from 1, into ``kinds``; one more than there are beyond the last."""
+    last = len(edges)
+    # Edges are equally far from one another; a distance that may lie on one, or any where they aren't, is looked up.
+    width = (edges[-1] - edges[0]) / (last - 1) if last > 1 else edges[0]
+    doubt = NEAR
+    for k in range(last):
+        if abs(edges[k] - edges[0] - k * width) > NEAR / 2 * width:
+            doubt = 1.0
+    start, scale = 1.0 - edges[0] / width, 1.0 / width
+    for j in range(len(x)):
+        steps = np.sqrt((own_x - x[j]) ** 2 + (own_y - y[j]) ** 2) * scale + start
+        kind = np.ceil(min(max(steps, 0.5), last + 0.5))
+        kinds[j] = np.int64(kind) if abs(steps - np.rint(steps)) > doubt else np.int64(-1)
+    for j in range(len(x)):
+        if kinds[j] < 0:
+            squared = (own_x - x[j]) ** 2 + (own_y - y[j]) ** 2
+            kinds[j] = 1 + np.searchsorted(squares, squared)
