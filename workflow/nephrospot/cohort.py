@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from nephrospot import __version__
-from nephrospot.files import list_paths, read_json, sha256
+from nephrospot.files import list_paths, read_columns, read_json, sha256
 from nephrospot.join import join_each
 from nephrospot.registration import Transform
 from nephrospot.scores import count_scored, read_readings, read_scores
@@ -47,13 +47,17 @@ def join_cohort(
     """
     wanted = {comparison["reference"] for comparison in comparisons}
     others = wanted - {"pathologist"}
+    columns = {"barcode", "x_px", "y_px", "reason", "deconvolution", "status"}
+    columns |= {name for own in comparisons for name in (f"{own['tissue']}_percent", f"tissue:{own['tissue']}")}
     for slide, given in slides.items():
         folder = Path(results) / slide
         scores = read_slide_scores(slide, given, tissues) if given["scores"] and "pathologist" in wanted else None
-        proportions = pd.read_parquet(folder / "proportions.parquet") if slide in deconvolved and others else None
+        proportions = None
+        if slide in deconvolved and others:
+            proportions = read_columns(folder / "proportions.parquet", columns.__contains__)
         mpp = read_json(folder / "slide.json")["mpp"]
         for method in methods:
-            spots = pd.read_parquet(folder / method / "spots.parquet")
+            spots = read_columns(folder / method / "spots.parquet", columns.__contains__)
             for joined in join_each(slide, method, spots, comparisons, scores, proportions):
                 yield joined.assign(x_um=joined["x_px"] * mpp, y_um=joined["y_px"] * mpp)
 

@@ -10,12 +10,13 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from pyarrow import parquet
 
 from nephrospot.errors import PassingError
 
@@ -141,6 +142,13 @@ def write_parquet(path: str | Path, frame: pd.DataFrame) -> None:
     """Write a table without its index."""
     with whole(path) as temporary:
         frame.to_parquet(temporary, index=False)
+
+
+def read_columns(path: str | Path, wanted: Callable[[str], bool]) -> pd.DataFrame:
+    """A table's columns whose names are wanted, in the file's order: most tables are read for a few of theirs."""
+    with parquet.ParquetFile(path) as file:
+        names = [name for name in file.schema_arrow.names if wanted(name)]
+        return file.read(columns=names, use_threads=False).to_pandas(use_threads=False)
 
 
 def list_paths(paths: str | Path | Iterable[str | Path]) -> list[str]:

@@ -30,6 +30,8 @@ def read_scores(path: str | Path, tissues: Iterable[str], barcodes: Collection[s
     """
     readings = read_readings(path, tissues, barcodes, where)
     scored = readings.columns.drop(["barcode", *WHOSE])
+    if not readings["barcode"].duplicated().any():  # as it mostly is: each is its own mean
+        return readings.drop(columns=WHOSE)
     by_reader = readings.groupby(["barcode", "reader"], sort=False)[list(scored)].mean()
     return by_reader.groupby("barcode", sort=False).mean().reset_index()
 
@@ -155,7 +157,10 @@ def _check_barcodes(table: pd.DataFrame, barcodes: Collection[str], place: str, 
 
 
 def read_percent(barcodes: pd.Series, cells: pd.Series, tissue: str, place: str, problems: Problems) -> np.ndarray:
-    plain = cells.str.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+    codes, cells_once = pd.factorize(cells)  # a handful of different scores, on thousands of spots
+    plain = pd.Series(cells_once, dtype=object).str.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?").to_numpy(bool)
+    numbers = pd.to_numeric(pd.Series(cells_once, dtype=object).where(plain), errors="coerce").to_numpy(float)
+    plain, values = plain[codes], numbers[codes]
     bad = cells[~plain & (cells != "")]
     for index, cell in bad.head(3).items():
         if re.fullmatch(r"-?\d+,\d+", cell):
@@ -166,7 +171,6 @@ def read_percent(barcodes: pd.Series, cells: pd.Series, tissue: str, place: str,
             remedy = "give a number from 0 to 100, or leave the cell empty where the spot isn't scored"
         more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
         problems.add(f"{place}, {barcodes[index]}: {tissue} is {cell!r}{more}; {remedy}.")
-    values = pd.to_numeric(cells.where(plain), errors="coerce").to_numpy(float)
     outside = np.flatnonzero((values < 0) | (values > 100))
     if len(outside):
         more = f" (and {len(outside) - 1} more)" if len(outside) > 1 else ""

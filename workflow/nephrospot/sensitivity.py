@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from nephrospot.correlate import correlate
-from nephrospot.files import read_json
+from nephrospot.files import read_columns, read_json
 from nephrospot.join import join_each
 from nephrospot.pairs import gather_pairs
 from nephrospot.shares import convert_shares, list_factors
@@ -67,9 +67,14 @@ def list_shares(
 def read_shares(
     deconvolution: Mapping, tissues: Mapping[str, list[str]], second: bool, slide: str, folder: Path
 ) -> pd.DataFrame:
-    """`list_shares` of a slide, from its folder of results."""
-    own, facts = pd.read_parquet(folder / "proportions.parquet"), read_json(folder / "deconvolution.json")
-    again = pd.read_parquet(folder / "second_proportions.parquet") if second else None
+    """`list_shares` of a slide, from its folder of results: of the given tissues alone."""
+
+    def wanted(name: str) -> bool:
+        start, _, rest = name.partition(":")
+        return start in ("barcode", "deconvolution", "status", "type") or (start == "tissue" and rest in tissues)
+
+    own, facts = read_columns(folder / "proportions.parquet", wanted), read_json(folder / "deconvolution.json")
+    again = read_columns(folder / "second_proportions.parquet", wanted) if second else None
     return list_shares(own, facts, deconvolution, tissues, again)
 
 
