@@ -97,3 +97,37 @@ def test_few_spots_say_so(cohort):
 
 def test_no_scores_no_rows():
     assert measure_readers({}, {}, seed=1).empty
+
+
+def test_slides_are_asked_for_once_and_their_order_is_no_information(cohort, table):
+    """A cohort's tables aren't held together: each is turned into numbers before the next is read."""
+    readings, places = cohort
+    asked = []
+
+    class Watched(dict):
+        def __getitem__(self, slide):
+            asked.append(slide)
+            return super().__getitem__(slide).sample(frac=1, random_state=1).sort_values("reading", kind="stable")
+
+    found = measure_readers(Watched({slide: readings[slide] for slide in ("K2", "K1")}), places, seed=1, replicates=200)
+    assert asked == ["K2", "K1"]
+    pd.testing.assert_frame_equal(found, table, check_exact=True)
+
+
+def test_readers_who_saw_different_spots_are_compared_where_both_did():
+    """Slides without one of the readers, without a score, or read once add nothing; others what is complete."""
+    place, rng = hexagons(10, 10), np.random.default_rng(2)
+    barcodes = np.array([f"b{number:02}" for number in rng.permutation(100)])
+    where = pd.DataFrame({"barcode": barcodes, "x_um": place[:, 0], "y_um": place[:, 1]})
+
+    def read(reader, reading, spots):
+        values = {"CAP": rng.uniform(0, 90, len(spots)), "PT": np.where(spots % 3, 50.0, np.nan), "VES": np.nan}
+        return pd.DataFrame({"barcode": barcodes[spots], "reader": reader, "reading": reading, **values})
+
+    a, b, c = read("A", "1", np.arange(80)), read("B", "1", np.arange(30, 100)), read("B", "2", np.arange(40, 65))
+    readings = {"K1": pd.concat([a, b, c]), "K2": a.assign(PT=1.0), "K3": b.drop(columns="CAP")[:1]}
+    found = measure_readers(readings, {"K1": where, "K2": where}, seed=1, replicates=50)
+    assert found["tissue"].tolist() == ["CAP", "CAP", "PT", "PT", "VES"]
+    assert found["n"].tolist() == [50, 25, 34, 17, 0] and found["n_slides"].tolist() == [1, 1, 1, 1, 0]
+    scores = a.merge(b, on="barcode").sort_values("barcode")[["CAP_x", "CAP_y"]].to_numpy()
+    assert found["icc"][0] == agreement_icc(scores)

@@ -64,8 +64,8 @@ def join_cohort(
 
 def read_cohort_readings(
     manifests: list[str], slides: dict[str, dict[str, str]], tissues: list[str]
-) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
-    """Every spot that was read more than once, and where it lies.
+) -> tuple[Mapping[str, pd.DataFrame], Mapping[str, pd.DataFrame]]:
+    """Every spot that was read more than once, and where it lies; read when they are asked for, slide by slide.
 
     Parameters
     ----------
@@ -80,21 +80,26 @@ def read_cohort_readings(
         {slide: `nephrospot.scores.read_readings`}, of spots read once only each reader's first: a single reading says
         nothing of agreement but who there is
     places
-        {slide: barcode, x_um, y_um}; no slide of which every spot was read once
+        {slide: barcode, x_um, y_um}; no rows of a slide of which every spot was read once
     """
-    readings, places = {}, {}
-    for (slide, given), path in zip(slides.items(), manifests, strict=True):
+
+    def read(slide: str, given: dict[str, str]) -> pd.DataFrame:
         own = read_readings(given["scores"], tissues, read_barcodes(given["visium"]), f"slide {slide}")
-        again = own["barcode"].duplicated(keep=False)
-        readings[slide] = own[again | ~own["reader"].duplicated()]
-        if not again.any():
-            continue
-        manifest, spots = read_json(path), read_positions(given["visium"]).table
-        spots = spots[spots["barcode"].isin(own["barcode"][again])]
+        return own[own["barcode"].duplicated(keep=False) | ~own["reader"].duplicated()]
+
+    def locate(slide: str, path: str) -> pd.DataFrame:
+        barcodes = readings[slide]["barcode"]
+        again = barcodes[barcodes.duplicated(keep=False)]
+        if again.empty:
+            return pd.DataFrame({"barcode": [], "x_um": [], "y_um": []})
+        manifest, spots = read_json(path), read_positions(slides[slide]["visium"]).table
+        spots = spots[spots["barcode"].isin(again)]
         x_px, y_px = Transform(**manifest["transform"]).to_slide(spots["x_px"], spots["y_px"])
         place = {"barcode": spots["barcode"], "x_um": x_px * manifest["mpp"], "y_um": y_px * manifest["mpp"]}
-        places[slide] = pd.DataFrame(place)
-    return readings, places
+        return pd.DataFrame(place)
+
+    readings = Tables(slides, read)
+    return readings, Tables(dict(zip(slides, manifests, strict=True)), locate)
 
 
 def list_scoring_spots(

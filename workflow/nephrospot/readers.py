@@ -5,7 +5,8 @@ A method can't correlate with a reader better than √ICC (Spearman's attenuatio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -74,9 +75,10 @@ def measure_readers(
     Parameters
     ----------
     readings
-        {slide: `nephrospot.scores.read_readings`}.
+        {slide: `nephrospot.scores.read_readings`}. Slide by slide they are asked for and let go of.
     places
-        {slide: barcode, x_um, y_um}: blocks of neighbouring spots are drawn again for the intervals.
+        {slide: barcode, x_um, y_um}: blocks of neighbouring spots are drawn again for the intervals. Of slides without,
+        no spot has a place.
 
     Returns
     -------
@@ -87,23 +89,19 @@ def measure_readers(
         κ of scores in five bins, of pairs alone. Where a tissue has one reading, its row says what is missing.
     """
     rows = []
-    table = pd.concat([own.assign(slide=slide) for slide, own in readings.items()]) if readings else pd.DataFrame()
-    named = {"barcode", "reader", "reading", "slide"}
-    where = pd.concat([own.assign(slide=slide) for slide, own in places.items()]) if places else pd.DataFrame()
-    for tissue in [name for name in table.columns if name not in named]:
-        scored = table.dropna(subset=[tissue])
-        keys = ["slide", "barcode"]
-        first = scored.groupby([*keys, "reader"])[tissue].first().unstack("reader")
-        groups = [("between", list(pair)) for pair in combinations(first.columns, 2)]
-        if len(first.columns) > 2:
-            groups.append(("between", list(first.columns)))
-        found = [_compare(first[who], kind, who, where, seed, replicates) for kind, who in groups]
-        for reader, own in scored.groupby("reader"):
-            again = own.pivot(index=keys, columns="reading", values=tissue)
-            for pair in combinations(again.columns, 2):
-                compared = _compare(again[list(pair)], "within", [reader or "the reader"], where, seed, replicates)
-                if compared is not None:
-                    found.append(compared)
+    for tissue, sections in _gather(readings, places).items():
+        readers = sorted({reader for section in sections for reader, _ in section.columns})
+        groups = [("between", pair) for pair in combinations(readers, 2)]
+        if len(readers) > 2:
+            groups.append(("between", tuple(readers)))
+        taken = [(kind, " and ".join(map(str, who)), [(reader, None) for reader in who]) for kind, who in groups]
+        for reader in readers:
+            times = sorted({time for section in sections for own, time in section.columns if own == reader and time is not None})
+            taken += [
+                ("within", reader or "the reader", [(reader, time) for time in pair]) for pair in combinations(times, 2)
+            ]
+        found = [_compare(kind, who, [own.take(columns) for own in sections], seed, replicates)
+                 for kind, who, columns in taken]  # fmt: skip
         found = [row for row in found if row is not None]
         if not found:
             found = [dict.fromkeys(COLUMNS, np.nan) | {"kind": "", "who": "", "n": 0, "n_slides": 0, "n_positive": 0,
@@ -112,23 +110,66 @@ def measure_readers(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+@dataclass(frozen=True)
+class Section:
+    """One slide's readings of one tissue as numbers alone, since a cohort's are held together.
+
+    Attributes
+    ----------
+    columns : list of (reader, reading)
+        With None for the reading, each reader's first of a spot.
+    scores : float (spots, columns), percent, NaN where not scored
+    place : float (spots, 2), µm
+    """
+
+    columns: list[tuple[str, str | None]]
+    scores: np.ndarray
+    place: np.ndarray
+
+    def take(self, columns: Sequence[tuple[str, str | None]]) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and places of the spots that have all of some columns, in the columns' order."""
+        if not set(columns) <= set(self.columns):
+            return np.empty((0, len(columns))), np.empty((0, 2))
+        scores = self.scores[:, [self.columns.index(column) for column in columns]]
+        complete = ~np.isnan(scores).any(axis=1)
+        return scores[complete], self.place[complete]
+
+
+def _gather(readings: Mapping[str, pd.DataFrame], places: Mapping[str, pd.DataFrame]) -> dict[str, list[Section]]:
+    """Sections by tissue, slides by name and spots by barcode; each table is asked for once."""
+    found: dict[str, dict[str, Section]] = {}
+    for slide in readings:
+        table = readings[slide]
+        for tissue in table.columns.drop(["barcode", "reader", "reading"]):
+            own = found.setdefault(tissue, {})
+            own[slide] = _section(table.dropna(subset=[tissue]), tissue, places.get(slide))
+    return {tissue: [own[slide] for slide in sorted(own)] for tissue, own in found.items()}
+
+
+def _section(scored: pd.DataFrame, tissue: str, where: pd.DataFrame | None) -> Section:
+    first = scored.groupby(["barcode", "reader"])[tissue].first().unstack("reader")
+    again = scored.pivot(index="barcode", columns=["reader", "reading"], values=tissue)
+    columns = [*((reader, None) for reader in first.columns), *again.columns]
+    place = np.full((len(first), 2), np.nan)
+    if where is not None:
+        place = where.set_index("barcode")[["x_um", "y_um"]].reindex(first.index).to_numpy(float)
+    return Section(columns, np.column_stack([first, again]), place)
+
+
 def _compare(
-    scores: pd.DataFrame, kind: str, who: list[str], where: pd.DataFrame, seed: int, replicates: int
+    kind: str, who: str, parts: Sequence[tuple[np.ndarray, np.ndarray]], seed: int, replicates: int
 ) -> dict | None:
-    """A row from (slide, barcode) × readers; None where nothing was scored by all."""
-    complete = scores.dropna()
-    if not len(complete):
+    """A row from the scores and places of each slide's complete spots; None where nothing was scored by all."""
+    parts = [part for part in parts if len(part[0])]
+    if not parts:
         return None
-    values = complete.to_numpy(float)
-    row = dict.fromkeys(COLUMNS, np.nan) | {"kind": kind, "who": " and ".join(map(str, who)), "n": len(values)}
-    row |= {
-        "n_slides": complete.index.get_level_values("slide").nunique(),
-        "n_positive": int((values > 0).any(axis=1).sum()),
-    }
+    values = np.concatenate([scores for scores, _ in parts])
+    row = dict.fromkeys(COLUMNS, np.nan) | {"kind": kind, "who": who, "n": len(values)}
+    row |= {"n_slides": len(parts), "n_positive": int((values > 0).any(axis=1).sum())}
     if len(values) < FEWEST_SPOTS:
         return row | {"reason": f"only {len(values)} spots that both saw; {FEWEST_SPOTS} are needed"}
     row |= {"icc": agreement_icc(values), "reason": ""}
-    row["lo"], row["hi"], row["reason"] = _interval(complete, where, seed, replicates)
+    row["lo"], row["hi"], row["reason"] = _interval(parts, float(values.mean()), seed, replicates)
     row["ceiling"] = float(np.sqrt(row["icc"])) if row["icc"] > 0 else np.nan
     if values.shape[1] == 2:
         difference = values[:, 1] - values[:, 0]
@@ -140,20 +181,18 @@ def _compare(
     return row
 
 
-def _interval(complete: pd.DataFrame, where: pd.DataFrame, seed: int, replicates: int) -> tuple[float, float, str]:
+def _interval(
+    parts: Sequence[tuple[np.ndarray, np.ndarray]], centre: float, seed: int, replicates: int
+) -> tuple[float, float, str]:
     """Percentiles of the ICC with blocks of spots drawn again, slide by slide; a block enters as its moments."""
-    place = complete.join(where.set_index(["slide", "barcode"])[["x_um", "y_um"]], how="left")
-    values, spots = complete.to_numpy(float), place[["x_um", "y_um"]].to_numpy(float)
-    moments = _add_up_moments(values - values.mean())
-    slides = pd.factorize(place.index.get_level_values("slide"), sort=True)[0]
-    parts = np.split(np.argsort(slides, kind="stable"), np.cumsum(np.bincount(slides))[:-1])
+    moments = [_add_up_moments(scores - centre) for scores, _ in parts]
     rng, found = np.random.default_rng(seed), []
     for part in np.array_split(np.arange(replicates), ORIGINS):
         origin = rng.random(2) * SMALLEST_UM
         blocks = []
-        for own in parts:
-            block = assign_blocks(spots[own], SMALLEST_UM, origin)
-            blocks.append(np.column_stack([np.bincount(block, column) for column in moments[own].T]))
+        for own, (_, place) in zip(moments, parts, strict=True):
+            block = assign_blocks(place, SMALLEST_UM, origin)
+            blocks.append(np.column_stack([np.bincount(block, column) for column in own.T]))
         for _ in part:
             drawn = sum(own[rng.integers(len(own), size=len(own))].sum(axis=0) for own in blocks)
             found.append(_icc_of_moments(drawn))
