@@ -192,7 +192,7 @@ def gather_report(
         "correlations": pd.read_parquet(results / "correlations.parquet"),
         "differences": pd.read_parquet(results / "differences.parquet"),
         "spots": Tables(existing("spots.parquet", pairs)),
-        "proportions": Tables(existing("proportions.parquet", list(included.index))),
+        "proportions": Tables(existing("proportions.parquet", list(included.index)), _read_tissues),
         "scores": scores,
         "overlays": {
             key: {"overview": path, "regions": path.with_name("regions.jpg")}
@@ -228,6 +228,11 @@ def describe_weights(paths: list[str]) -> dict:
     return {"path": ", ".join(paths), "sha256": sha256(paths), "card": card}
 
 
+def _read_tissues(_: Hashable, path: Path) -> pd.DataFrame:
+    """A slide's proportions without those of single cell types, most columns by far, of which the page has nothing."""
+    return read_columns(path, lambda name: not name.startswith("type:"))
+
+
 def _read_tsv(path: Path) -> pd.DataFrame | None:
     """A table of this project; None where there is none."""
     return pd.read_csv(path, sep="\t", keep_default_na=False, na_values=["nan"]) if path.exists() else None
@@ -241,11 +246,11 @@ class Tables(Mapping):
     given
         {key: what ``read`` takes}, such as a path.
     read
-        Function of a key and what is given for it; pandas' of a Parquet file by default.
+        Function of a key and what is given for it; all of a Parquet file by default.
     """
 
     def __init__(self, given: Mapping, read: Callable[[Hashable, Any], pd.DataFrame] | None = None) -> None:
-        self._given, self._read = given, read or (lambda _, path: pd.read_parquet(path))
+        self._given, self._read = given, read or (lambda _, path: read_columns(path))
         self._last: tuple[Hashable, pd.DataFrame] | None = None
 
     def __getitem__(self, key: Hashable) -> pd.DataFrame:

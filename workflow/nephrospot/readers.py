@@ -96,7 +96,9 @@ def measure_readers(
             groups.append(("between", tuple(readers)))
         taken = [(kind, " and ".join(map(str, who)), [(reader, None) for reader in who]) for kind, who in groups]
         for reader in readers:
-            times = sorted({time for section in sections for own, time in section.columns if own == reader and time is not None})
+            times = sorted(
+                {time for section in sections for own, time in section.columns if own == reader and time is not None}
+            )
             taken += [
                 ("within", reader or "the reader", [(reader, time) for time in pair]) for pair in combinations(times, 2)
             ]
