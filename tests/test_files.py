@@ -6,13 +6,14 @@ import logging
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from snakemake.iocontainers import InputFiles, Wildcards
 
 import nephrospot
 from nephrospot import fingerprint
 from nephrospot.errors import InputError, Problems, did_you_mean
-from nephrospot.files import list_paths, read_json, sha256, whole, write_json
+from nephrospot.files import list_paths, read_columns, read_json, sha256, whole, write_json
 from nephrospot.job import collect_sentences, job
 
 
@@ -158,3 +159,12 @@ class TestFingerprint:
         names = {p.stem for p in fingerprint._imports(root / "scripts/predict_masks.py")}
         assert {"predict", "check", "job"} <= names
         assert nephrospot.__version__
+
+
+def test_columns_that_are_wanted_and_there_are_read_as_pandas_would(tmp_path):
+    table = pd.DataFrame({"b": ["x", None, ""], "a": [1.5, np.nan, 0.0], "n": [3, 1, 2], "type:a": [0.0, 0.5, 1.0]})
+    table.to_parquet(tmp_path / "t.parquet", index=False)
+    whole = pd.read_parquet(tmp_path / "t.parquet")
+    pd.testing.assert_frame_equal(read_columns(tmp_path / "t.parquet"), whole)
+    found = read_columns(tmp_path / "t.parquet", {"n", "b", "elsewhere"}.__contains__)
+    pd.testing.assert_frame_equal(found, whole[["b", "n"]])

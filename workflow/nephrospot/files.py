@@ -145,7 +145,7 @@ def write_parquet(path: str | Path, frame: pd.DataFrame) -> None:
 
 
 def read_columns(path: str | Path, wanted: Callable[[str], bool] = lambda _: True) -> pd.DataFrame:
-    """A table's columns whose names are wanted, in the file's order (all by default): most tables are read for a few of theirs."""
+    """A table's columns whose names are wanted, all by default: most tables are read for a few of theirs."""
     with parquet.ParquetFile(path) as file:
         names = [name for name in file.schema_arrow.names if wanted(name)]
         return file.read(columns=names, use_threads=False).to_pandas(use_threads=False)
