@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from nephrospot.models import build
+from nephrospot.models import build, convolve
 from nephrospot.models.convolve import PointwiseConv, WinogradConv, choose_convolution
 from nephrospot.models.fast import quicken
 from nephrospot.models.fastunet import FoldedConv, read_affine
@@ -129,11 +129,14 @@ def test_convolutions_of_other_kinds_answer_as_they_did(conv):
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("sizes", [(8, 24, 3, 1), (8, 24, 3, 2), (16, 8, 1, 1), (128, 128, 3, 1)])
-def test_sums_and_relus_are_those_of_the_convolution(sizes, relu, dtype):
-    """Whichever form is chosen: what is added is added before the ReLU, and stays as it was."""
+def test_sums_and_relus_are_those_of_the_convolution(sizes, relu, dtype, fused, monkeypatch):
+    """Whichever form is chosen: what is added is added before the ReLU, and stays as it was; with oneDNN or without."""
+    if not fused:
+        monkeypatch.setattr(convolve, "is_fused", lambda dtype: False)
     inputs, outputs, side, stride = sizes
     torch.manual_seed(1)
     conv = nn.Conv2d(inputs, outputs, side, stride, padding=side // 2).to(memory_format=torch.channels_last)

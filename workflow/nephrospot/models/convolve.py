@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -37,11 +39,18 @@ def choose_convolution(conv: nn.Conv2d, relu: bool = False) -> nn.Module:
     return DirectConv(conv, relu)
 
 
+@cache
+def is_fused(dtype: torch.dtype) -> bool:
+    """Whether oneDNN is there for this type: not on every processor for bfloat16, nor in every build of torch."""
+    there = torch.backends.mkldnn.is_available()
+    return there and (dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 def multiply(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`torch.nn.functional.linear`, which in bfloat16 writes the bias to memory first."""
-    if x.dtype == torch.bfloat16 and bias is not None:
+    if x.dtype == torch.bfloat16 and bias is not None and is_fused(x.dtype):
         return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-    return F.linear(x, weight, bias)
+    return F.linear(x, weight, None if bias is None else bias.to(x.dtype))
 
 
 class PointwiseConv(nn.Module):
@@ -64,8 +73,13 @@ class DirectConv(nn.Module):
         super().__init__()
         self.weight, self.bias, self.relu = conv.weight, conv.bias, relu
         self.how = conv.padding, conv.stride, conv.dilation, conv.groups
+        self.plain = conv.stride, conv.padding, conv.dilation, conv.groups
 
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
+        if not is_fused(x.dtype):
+            y = F.conv2d(x, self.weight, None if self.bias is None else self.bias.to(x.dtype), *self.plain)
+            y = y if other is None else y.add_(other)
+            return y.relu_() if self.relu else y
         convolve, then = torch.ops.mkldnn._convolution_pointwise, "relu" if self.relu else "none"
         if other is None:
             return convolve(x, self.weight, self.bias, *self.how, then, [], "")
