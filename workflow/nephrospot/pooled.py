@@ -117,7 +117,7 @@ class Ranks(Sequence):
             ranks = below + np.cumsum(counts) - (counts - 1) / 2
             below += counts.sum()
             for piece in own:
-                self._ranks.append(ranks[np.searchsorted(distinct, piece)].tobytes())
+                self._ranks.append(_look_up(piece, distinct, ranks).tobytes())
 
     def __len__(self) -> int:
         return self._n_parts
@@ -132,6 +132,13 @@ class Ranks(Sequence):
         for number in range(self._n_ranges):
             ranks[ranges == number] = np.frombuffer(self._ranks.read(number * len(self) + index))
         return ranks
+
+
+def _look_up(values: np.ndarray, distinct: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+    """Rank of each value; looked for in rising order, in which the long table is passed once and stays in the cache."""
+    order, found = np.argsort(values), np.empty(len(values))
+    found[order] = ranks[np.searchsorted(distinct, values[order])]
+    return found
 
 
 def _choose_edges(parts: Sequence[np.ndarray], most: int) -> np.ndarray:
