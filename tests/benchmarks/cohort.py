@@ -83,7 +83,8 @@ def describe(step: str, folder: Path) -> Names:
     return Names(
         input=Names(inputs, manifests=manifests, published=str(PROJECT / "config/published.tsv")),
         output=Names({name: str(results / path) for name, path in outputs.items()}),
-        params=Names(shared), log=[str(results / f"logs/{step}.log")], wildcards=[], rule=step, threads=2, config={},
+        params=Names(shared), log=[str(results / f"logs/{step}.log")], wildcards=Names(), rule=step, threads=2,
+        config={},
     )  # fmt: skip
 
 
