@@ -17,7 +17,8 @@ import pandas as pd
 import torch
 import zarr
 from meter import Meter, disk_mb
-from network import TISSUES, ThreeTissues, load_network, make_weights
+from network import TISSUES, load_network, make_weights
+from three_tissues import ThreeTissues
 
 from nephrospot.engine import Engine
 from nephrospot.infer import predict_slide
@@ -112,7 +113,7 @@ def main() -> None:
     omniseg = arguments.omni_seg
     if omniseg:
         method = seeded_omniseg()
-        watch(meter, lambda method: (method, "encode"))  # the backbone, 99.9 % of the network
+        watch(meter, lambda method: (method, "margins"))  # the backbone and the heads that it writes
         readings = [Reading(tissue, float(HUMAN[tissue][0]), HUMAN[tissue][1]) for tissue in omniseg.split(",")]
     else:
         method = ThreeTissues(load_network(arguments.weights))

@@ -50,9 +50,9 @@ class Meter:
         own clock leaves out what other threads decode meanwhile."""
         call = getattr(module, name)
 
-        def timed(images, *rest):
+        def timed(images, *rest, **options):
             started = time.thread_time()
-            answer = call(images, *rest)
+            answer = call(images, *rest, **options)
             self.forward_cpu += time.thread_time() - started
             self.passes += 1
             self.windows += len(images)

@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nephrospot.models.method import Method
 from nephrospot.models.unets import UNet
 
 WINDOW_PX = 512
@@ -92,23 +91,3 @@ def _fit_last_layer(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
     search.step(loss)
     return weight.detach(), bias.detach()
-
-
-class ThreeTissues(Method):
-    """The network as a method of nephrospot: a tissue is foreground where its output is the largest of the four."""
-
-    def __init__(self, network: UNet) -> None:
-        super().__init__()
-        self.network = network
-
-    def margins(self, images, readings, core=None) -> Tensor:
-        """See `Method.margins`; the readings must be `TISSUES` in their order."""
-        background, *own = self.network(images, core).float().unbind(1)
-        a, b, c = own[: len(readings)]
-        margins = background.new_empty(len(background), 3, *background.shape[1:])
-        for place, (mine, *others) in enumerate(((a, b, c), (b, a, c), (c, a, b))):
-            margin = margins[:, place]
-            torch.maximum(*others, out=margin)
-            torch.maximum(margin, background, out=margin)
-            torch.sub(mine, margin, out=margin)
-        return margins

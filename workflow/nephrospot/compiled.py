@@ -18,3 +18,11 @@ def compile_loops(function: Callable) -> Callable:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # neither beside the module nor at home, as in some containers
         return numba.njit(**options)(function)
+
+
+@compile_loops
+def _load() -> None:
+    """Nothing: numba imports half of itself with the first function that is called."""
+
+
+_load()  # with the other imports, and before processes fork off, which then share it

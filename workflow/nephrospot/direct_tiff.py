@@ -7,6 +7,7 @@ over every level. What isn't plain (JPEG 2000, missing tiles, transparency …) 
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future
@@ -20,7 +21,9 @@ from tifffile import COMPRESSION, PHOTOMETRIC
 
 from nephrospot.pixels import TIFF_ERRORS, list_pages
 
-CACHE_BYTES = 64 << 20  # a row of windows shares tiles with the next one through its halo
+# A row of windows shares tiles with the next one through its halo, and a chunk with its neighbour: 4 % more are decoded
+# than with 64 MB, 12 % with 32.
+CACHE_BYTES = 40 << 20
 PROBE_PLACES = 16
 PROBE_PX = 48
 
@@ -28,6 +31,7 @@ _JPEG = COMPRESSION.JPEG
 _LOSSLESS = {COMPRESSION.NONE, COMPRESSION.LZW, COMPRESSION.ADOBE_DEFLATE, COMPRESSION.DEFLATE}
 _PLAIN_FORMATS = {"generic-tiff", "aperio", "tiff"}  # elsewhere levels are put together from several pages
 _NO_DATA = bytes(32)
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # what ends a JPEG's pixels: neither fill bytes nor restarts
 
 
 class TileError(ValueError):
@@ -207,14 +211,11 @@ def _check_jpeg(data: bytes) -> None:
     at = 2
     while data[at : at + 1] == b"\xff" and data[at + 1 : at + 2] != b"\xda":
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    scan = np.frombuffer(data, np.uint8, offset=min(at + 2, len(data)))
-    places = np.flatnonzero((scan[:-1] == 0xFF) & (scan[1:] != 0))
-    codes = scan[places + 1]
-    ends = places[(codes != 0xFF) & (codes & 0xF8 != 0xD0)]  # neither fill bytes nor restarts
-    if data[:2] != b"\xff\xd8" or not len(ends) or scan[ends[0] + 1] != 0xD9:
+    end = _MARKER.search(data, at + 2)
+    if data[:2] != b"\xff\xd8" or end is None or end[0] != b"\xff\xd9":
         raise TileError("a JPEG tile is cut short or damaged")
     # A block of the disk that was never written reads as zeros; glass can be coded as zeros, too.
-    if data.find(_NO_DATA, at) >= 0 or len(scan) - ends[0] > len(_NO_DATA):
+    if data.find(_NO_DATA, at) >= 0 or len(data) - end.start() > len(_NO_DATA):
         raise DoubtfulTileError
 
 

@@ -91,13 +91,19 @@ class Engine:
             self._marks.clear()
         return self._seconds
 
+    def prepare(self, windows: np.ndarray) -> Tensor:
+        """Windows, uint8 (N, window, window, 3), as numbers for `answer`; done by the threads that read them."""
+        values = torch.empty(windows.shape, dtype=self.dtype)
+        kernels.read_bytes(np.ascontiguousarray(windows).reshape(-1), as_array(values).reshape(-1))
+        return values.permute(0, 3, 1, 2)  # channels last, as it stands
+
     @torch.inference_mode()
-    def answer(self, windows: np.ndarray | RawWindows, readings: list[Reading], halo_px: int) -> Tensor:
+    def answer(self, windows: Tensor | RawWindows, readings: list[Reading], halo_px: int) -> Tensor:
         """Foreground minus background logit of each reading, without the halo.
 
         Parameters
         ----------
-        windows : uint8 (N, window, window, 3), or as they are stored
+        windows : of `prepare`; or as they are stored, where the engine ``resamples``
 
         Returns
         -------
@@ -113,7 +119,7 @@ class Engine:
         except torch.OutOfMemoryError as error:
             n = len(windows)
             if n == 1:
-                side = windows.side_px if isinstance(windows, RawWindows) else windows.shape[1]
+                side = windows.side_px if isinstance(windows, RawWindows) else windows.shape[-1]
                 raise InputError(
                     f"one window of {side} px doesn't fit into the GPU's memory "
                     f"({str(error).split('.')[0]}); use a GPU with more, or make segmentation → window_px smaller."
@@ -127,19 +133,20 @@ class Engine:
             self.batch_size = half
         return torch.cat([self.answer(part, readings, halo_px) for part in (windows[:half], windows[half:])])
 
-    def _pass(self, windows: np.ndarray | RawWindows, readings: list[Reading], halo_px: int) -> Tensor:
-        raw = isinstance(windows, RawWindows)
-        pixels = torch.from_numpy(windows.pixels if raw else windows)
-        if self.device.type == "cuda":
-            pixels = pixels.pin_memory().to(self.device, non_blocking=True)
-        # (N, H, W, 3) seen as (N, 3, H, W) is channels_last as it stands.
-        images = resample(windows, pixels) if raw else pixels.permute(0, 3, 1, 2)
-        images = images.to(self.dtype).div_(255) if self.device.type == "cuda" else _divide(images, self.dtype)
+    def _pass(self, windows: Tensor | RawWindows, readings: list[Reading], halo_px: int) -> Tensor:
+        images = windows if isinstance(windows, Tensor) else self._load(windows)
         ids = [(tissue_id(reading.tissue), scale_id(reading.scale_code)) for reading in readings]
         begin = self._mark()
         margins = self.method.margins(images, ids, core=slice(halo_px, images.shape[-1] - halo_px))
         self._mark(begin)
         return margins
+
+    def _load(self, windows: RawWindows) -> Tensor:
+        """Bytes to the device, where they are resampled and become numbers, channels last."""
+        pixels = torch.from_numpy(windows.pixels)
+        if self.device.type == "cuda":
+            pixels = pixels.pin_memory().to(self.device, non_blocking=True)
+        return resample(windows, pixels).to(self.dtype).div_(255)
 
     def _mark(self, begin=None):
         if self.device.type == "cuda":
@@ -152,14 +159,6 @@ class Engine:
         if begin is not None:
             self._seconds += now - begin
         return now
-
-
-def _divide(images: Tensor, dtype: torch.dtype) -> Tensor:
-    """uint8 (N, 3, H, W), channels last, in 0..1, in one pass over memory."""
-    pixels = images.permute(0, 2, 3, 1).contiguous()
-    values = torch.empty(pixels.shape, dtype=dtype)
-    kernels.read_bytes(pixels.numpy().reshape(-1), as_array(values).reshape(-1))
-    return values.permute(0, 3, 1, 2)
 
 
 class ChunkAnswer:

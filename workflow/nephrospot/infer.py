@@ -18,7 +18,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+import torch
 import zarr
+from torch import Tensor
 from tqdm import tqdm
 
 from nephrospot.chunks import COSTS, Chunk, list_chunks, sum_up, take_part
@@ -32,6 +34,13 @@ from nephrospot.slide import Slide
 from nephrospot.tiles import Grid
 from nephrospot.tissue import TISSUE_MPP
 from nephrospot.unfinished import Unfinished, resumable
+
+WRITING = {
+    # Whether a chunk is empty is seen here; Zarr's own look at it takes three times what writing it does.
+    "array.write_empty_chunks": True,
+    # A chunk is written at a time, and every thread would keep the memory that its largest one took.
+    "threading.max_workers": 1,
+}
 
 
 def predict_slide(
@@ -86,7 +95,7 @@ def predict_slide(
     chunks = {m: list_chunks(grids[m], schemes[m], tiles[tiles["magnification"] == m]) for m in sorted(groups)}
     mine = take_part([chunk for listed in chunks.values() for chunk in listed], *part)
     state = repr((key, engine.describe, part, *(sorted(table.items()) for table in (groups, grids, schemes))))
-    with resumable(output, state) as work:
+    with resumable(output, state) as work, zarr.config.set(WRITING):
         store = zarr.open_group(str(work.folder), mode="a")
         for magnification, readings in sorted(groups.items()):
             array = create_bitmask(store, grids[magnification], schemes[magnification], readings)
@@ -142,16 +151,16 @@ def _predict_chunks(
 
 def _read_batches(
     slide: Slide, chunks: list[Chunk], engine: Engine
-) -> Iterator[tuple[list[tuple[Chunk, int, int]], np.ndarray | RawWindows]]:
-    """Windows in order, decoded ahead by other threads (the decoders let go of the interpreter)."""
+) -> Iterator[tuple[list[tuple[Chunk, int, int]], Tensor | RawWindows]]:
+    """Windows in order, read ahead by other threads (decoders and compiled loops let go of the interpreter)."""
 
-    def read(item: tuple[Chunk, int, int]) -> np.ndarray | RawWindows:
+    def read(item: tuple[Chunk, int, int]) -> Tensor | RawWindows:
         chunk, x, y = item
         grid, scheme = chunk.grid, chunk.scheme
         corner = (x - scheme.halo_px) * grid.scale, (y - scheme.halo_px) * grid.scale
         if engine.resamples:
             return slide.read_raw(*corner, grid.scale, scheme.window_px)
-        return slide.read_window(*corner, grid.scale, scheme.window_px, scheme.window_px)
+        return engine.prepare(slide.read_window(*corner, grid.scale, scheme.window_px, scheme.window_px)[None])
 
     items = iter([(chunk, x, y) for chunk in chunks for x, y in chunk.windows])
     with ThreadPoolExecutor(engine.readers) as pool:
@@ -162,13 +171,13 @@ def _read_batches(
             ahead += [
                 (item, pool.submit(read, item)) for item in islice(items, max(0, 2 * engine.batch_size - len(ahead)))
             ]
-            yield [item for item, _ in batch], _join(windows, engine)
+            yield [item for item, _ in batch], _join(windows)
 
 
-def _join(windows: list[np.ndarray] | list[RawWindows], engine: Engine) -> np.ndarray | RawWindows:
-    if engine.resamples:
-        return join_raw(windows)
-    return np.stack(windows) if len(windows) > 1 else windows[0][None]
+def _join(windows: list[Tensor] | list[RawWindows]) -> Tensor | RawWindows:
+    if len(windows) == 1:
+        return windows[0]
+    return join_raw(windows) if isinstance(windows[0], RawWindows) else torch.cat(windows)
 
 
 class _Writer:
@@ -193,11 +202,12 @@ class _Writer:
             for at, size in zip((chunk.top_px, chunk.left_px), self.array.shape, strict=True)
         )
         bits = bits[: bottom - chunk.top_px, : right - chunk.left_px]
-        self.array[chunk.top_px : bottom, chunk.left_px : right] = bits
         # Much faster than a histogram, which a profile showed among what cost most outside the network.
         foreground = {
             tissue: cv2.countNonZero(bits & (1 << bit)) for bit, tissue in enumerate(self.array.attrs["tissues"])
         }
+        if any(foreground.values()):
+            self.array[chunk.top_px : bottom, chunk.left_px : right] = bits
         facts = {"windows": len(chunk.windows), "foreground_px": foreground}
         now = self._clock()
         spent, self.last = now - self.last, now

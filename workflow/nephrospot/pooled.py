@@ -14,7 +14,7 @@ from scipy import stats
 
 from nephrospot.spool import Parts, Spool
 
-MOST_VALUES = 1 << 20  # that are different and ranked at a time
+MOST_VALUES = 1 << 18  # that are different and ranked at a time
 SAMPLED = 1 << 16  # of all values, by which they are parted
 
 
