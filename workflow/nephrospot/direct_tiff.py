@@ -23,7 +23,7 @@ from nephrospot.pixels import TIFF_ERRORS, list_pages
 
 # A row of windows shares tiles with the next one through its halo, and a chunk with its neighbour: 4 % more are decoded
 # than with 64 MB, 12 % with 32.
-CACHE_BYTES = 40 << 20
+CACHE_BYTES = 40 << 20  # of decoded tiles
 PROBE_PLACES = 16
 PROBE_PX = 48
 
@@ -92,13 +92,11 @@ class DirectTiff:
         The file, opened a second time so that reading needs no lock.
     pages
         One page a level, as `open_direct` finds them; the file they come from may be closed later.
-    cache_bytes
-        Decoded tiles kept.
     """
 
-    def __init__(self, path: str | Path, pages: list[tifffile.TiffPage], cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, path: str | Path, pages: list[tifffile.TiffPage]) -> None:
         self.levels = [_TileLevel(page) for page in pages]
-        self._cache = _TileCache(cache_bytes)
+        self._cache = _TileCache(CACHE_BYTES)
         self._file = Path(path).open("rb", buffering=0)  # noqa: SIM115 (until close)
         self._size = os.fstat(self._file.fileno()).st_size
 
