@@ -155,7 +155,7 @@ def test_the_compiled_covariance_of_influences_is_the_one_of_matrices(methods):
     x[:, -1] = 7.0 if methods > 1 else x[:, -1]
     y = x[:, 0] + rng.normal(size=len(place))
     (draw,) = draw_blocks([place], [x], [y], 400, 1, replicates=1)
-    (moments,), (weights,), (sums,) = draw.moments, draw.weights, draw.add_up()
+    (moments,), (weights,), (sums,) = draw.moments, draw.weights, draw.sums
     about = about_means(sums)
     found = covary_influences(moments, weights, sums, about)
     for drawn, own, (xx, yy, xy), covariance in zip(weights, sums, about.swapaxes(0, 1), found, strict=True):

@@ -12,14 +12,14 @@ from spots_by_hand import hexagons
 def test_the_icc_of_shrout_and_fleiss():
     """Six targets, four judges (Shrout & Fleiss 1979, table 2); ICC(2,1), which is ICC(A,1), is .29 in table 4."""
     values = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]], float)
-    assert agreement_icc(values) == pytest.approx(0.2898, abs=5e-5)
+    assert agreement_icc([values]) == pytest.approx(0.2898, abs=5e-5)
 
 
 def test_absolute_agreement_sees_a_bias():
     first = np.linspace(0, 80, 40)
-    assert agreement_icc(np.column_stack([first, first])) == 1
-    assert agreement_icc(np.column_stack([first, first + 20])) < 0.8
-    assert np.isnan(agreement_icc(np.zeros((5, 2))))
+    assert agreement_icc([np.column_stack([first, first])]) == 1
+    assert agreement_icc([np.column_stack([first, first + 20])]) < 0.8
+    assert np.isnan(agreement_icc([np.zeros((5, 2))]))
 
 
 def test_bins_keep_0_apart():
@@ -130,4 +130,4 @@ def test_readers_who_saw_different_spots_are_compared_where_both_did():
     assert found["tissue"].tolist() == ["CAP", "CAP", "PT", "PT", "VES"]
     assert found["n"].tolist() == [50, 25, 33, 17, 0] and found["n_slides"].tolist() == [1, 1, 1, 1, 0]
     scores = a.merge(b, on="barcode").sort_values("barcode")[["CAP_x", "CAP_y"]].to_numpy()
-    assert found["icc"][0] == pytest.approx(agreement_icc(scores), abs=1e-12)
+    assert found["icc"][0] == pytest.approx(agreement_icc([scores]), abs=1e-12)

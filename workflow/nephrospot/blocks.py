@@ -6,14 +6,15 @@ that all replicates of all methods are one matrix product.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
 from nephrospot.compiled import compile_loops
 from nephrospot.influences import ROUNDING
 from nephrospot.spatial import alike_within_um
+from nephrospot.spool import Parts, Spool
 
 REPLICATES = 2000
 ORIGINS = 20  # of the grid of blocks; each serves as many replicates
@@ -21,26 +22,36 @@ SMALLEST_UM = 600.0
 FEWEST_BLOCKS = 8  # a slide
 
 
-@dataclass(frozen=True)
 class Draw:
-    """The replicates of one origin of the grid, after the spots as they are.
+    """The replicates of one origin of the grid, after the spots as they are; a slide is held at a time.
 
     Attributes
     ----------
-    moments : list of float (blocks, 6, methods)
+    moments : sequence of float (blocks, 6, methods)
         Of each slide's blocks: number, Σx, Σy, Σx², Σy², Σxy, of values of mean 0 and standard deviation 1.
-    weights : list of uint16 (1 + replicates, blocks)
+    weights : sequence of uint16 (1 + replicates, blocks)
         How often each block was drawn; once each in the first row.
+    sums : sequence of float (1 + replicates, 6, methods)
+        Moments of each slide.
     """
 
-    moments: list[np.ndarray]
-    weights: list[np.ndarray]
+    def __init__(self, slides: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
+        spools, shape = (Spool(), Spool(), Spool()), ()
+        for moments, weights in slides:
+            shape = len(weights), *moments.shape[1:]
+            sums = weights.astype(float) @ moments.reshape(len(moments), -1)
+            for spool, values in zip(spools, (moments, weights, sums), strict=True):
+                spool.append(values.tobytes())
+        shapes = (-1, *shape[1:]), (*shape[:1], -1), shape
+        self.moments, self.weights, self.sums = (
+            Parts(partial(_read_values, spool, kind, own), range(len(spool)))
+            for spool, kind, own in zip(spools, (float, np.uint16, float), shapes, strict=True)
+        )
 
-    def add_up(self) -> np.ndarray:
-        """Moments of each slide: (slides, 1 + replicates, 6, methods)."""
-        flat = ((own.reshape(len(own), -1), drawn) for own, drawn in zip(self.moments, self.weights, strict=True))
-        sums = [drawn.astype(float) @ own for own, drawn in flat]
-        return np.stack(sums).reshape(len(self.moments), -1, *self.moments[0].shape[1:])
+
+def _read_values(spool: Spool, kind: type, shape: tuple[int, ...], slide: int) -> np.ndarray:
+    # Copied, since compiled loops would be compiled again for what can't be written to.
+    return np.frombuffer(spool.read(slide), kind).reshape(shape).copy()
 
 
 def choose_block_um(places: Sequence[np.ndarray], values: Sequence[np.ndarray]) -> float:
@@ -72,16 +83,18 @@ def draw_blocks(
         Of all origins together; with 0 only the spots as they are, under every origin.
     """
     rng = np.random.default_rng(seed)
-    scale_x, scale_y = _measure_scale(predicted), _measure_scale(observed)
+    scales = _measure_scale(predicted), _measure_scale(observed)
+
+    def draw_slides(origin: np.ndarray, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for place, *own in zip(places, predicted, observed, strict=True):
+            x, y = ((values - mean) / spread for values, (mean, spread) in zip(own, scales, strict=True))
+            moments = _add_up_blocks(place, x, y, block_um, origin)
+            blocks = len(moments)
+            drawn = rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=count)
+            yield moments, np.vstack([np.ones(blocks), drawn]).astype(np.uint16)
+
     for part in np.array_split(np.arange(replicates), min(ORIGINS, replicates) or ORIGINS):
-        origin, moments, weights = rng.random(2) * block_um, [], []
-        for place, own_x, own_y in zip(places, predicted, observed, strict=True):
-            x, y = ((own - mean) / spread for own, (mean, spread) in ((own_x, scale_x), (own_y, scale_y)))
-            moments.append(_add_up_blocks(place, x, y, block_um, origin))
-            blocks = len(moments[-1])
-            drawn = rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=len(part))
-            weights.append(np.vstack([np.ones(blocks), drawn]).astype(np.uint16))
-        yield Draw(moments, weights)
+        yield Draw(draw_slides(rng.random(2) * block_um, len(part)))
 
 
 def assign_blocks(place: np.ndarray, block_um: float, origin: np.ndarray) -> np.ndarray:

@@ -56,8 +56,9 @@ def correlate(cohort: Iterable[Pairs], methods: Sequence[str], moran: bool = Tru
             rows = _describe_method(
                 pairs, method, {number: own for (name, number), own in links.items() if name == method}
             )
-            found[order, place] = [{"method": method} | pairs.key | row for row in rows]
-    return pd.DataFrame([row for key in sorted(found) for row in found[key]], columns=COLUMNS)
+            # A table takes a tenth of the memory of its rows.
+            found[order, place] = pd.DataFrame([{"method": method} | pairs.key | row for row in rows], columns=COLUMNS)
+    return pd.concat([found[key] for key in sorted(found)] or [pd.DataFrame(columns=COLUMNS)], ignore_index=True)
 
 
 def _link_methods(pairs: Pairs, methods: Sequence[str]) -> dict[tuple[str, int], tuple[Links, Links]]:

@@ -147,7 +147,8 @@ def _choose_edges(parts: Sequence[np.ndarray], most: int) -> np.ndarray:
     ranges = -(-n // most)
     if ranges <= 1:
         return np.empty(0)
-    sample = np.sort(np.concatenate([part[:: -(-n // SAMPLED)] for part in parts]))
+    # Copied: a view would keep all of its slide.
+    sample = np.sort(np.concatenate([part[:: -(-n // SAMPLED)].copy() for part in parts]))
     return np.unique(sample[np.linspace(0, len(sample), ranges, endpoint=False).astype(int)[1:]])
 
 

@@ -22,7 +22,7 @@ FARTHEST = 1e9  # pixels; numbers beyond it would overflow where the lattice is 
 def read_parquet(path: Path) -> tuple[pd.DataFrame, str]:
     """The columns of `COLUMNS` that are there, as text, and the layout's name; raises `InputError`."""
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, pre_buffer=False) as file:  # as in `nephrospot.files.read_columns`
             if file.metadata.num_rows > MAX_SPOTS:
                 raise ValueError(f"it declares {file.metadata.num_rows} rows")
             held = [name for name in COLUMNS if name in file.schema_arrow.names]

@@ -6,7 +6,6 @@ A method can't correlate with a reader better than √ICC (Spearman's attenuatio
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -14,8 +13,10 @@ import pandas as pd
 from sklearn.metrics import cohen_kappa_score
 
 from nephrospot.blocks import ORIGINS, REPLICATES, SMALLEST_UM, assign_blocks
+from nephrospot.spool import Parts, Spool
 from nephrospot.studentised import MOST_UNDEFINED
 
+Column = tuple[str, str | None]  # reader and reading
 BINS = [0, 25, 50, 75]  # 0 alone, then up to 25, 50, 75, 100 %
 FEWEST_SPOTS = 20
 NOTHING = 1e-12  # of the mean square: what rounding leaves of values that are all the same
@@ -29,18 +30,25 @@ ADVICE = (
 )
 
 
-def agreement_icc(values: np.ndarray) -> float:
+def agreement_icc(parts: Sequence[np.ndarray]) -> float:
     """ICC(A,1): two-way random effects, absolute agreement, single rater (McGraw & Wong 1996, Psychol Methods 1:30).
 
     Parameters
     ----------
-    values : (spots, readers), complete
+    parts : sequence of (spots, readers), complete
+        Such as a slide each.
 
     Returns
     -------
     float, 1 at best; NaN where nothing varies
     """
-    return float(_icc_of_moments(_add_up_moments(values - values.mean()).sum(axis=0)))
+    centre = _find_centre(parts)
+    return float(_icc_of_moments(sum(_add_up_moments(values - centre).sum(axis=0) for values in parts)))
+
+
+def _find_centre(parts: Sequence[np.ndarray]) -> float:
+    """Mean of all values."""
+    return sum(values.sum() for values in parts) / sum(values.size for values in parts)
 
 
 def _add_up_moments(values: np.ndarray) -> np.ndarray:
@@ -90,20 +98,18 @@ def measure_readers(
     """
     rows = []
     for tissue, sections in _gather(readings, places).items():
-        readers = sorted({reader for section in sections for reader, _ in section.columns})
+        known = sections.columns
+        readers = sorted({reader for reader, _ in known})
         groups = [("between", pair) for pair in combinations(readers, 2)]
         if len(readers) > 2:
             groups.append(("between", tuple(readers)))
         taken = [(kind, " and ".join(map(str, who)), [(reader, None) for reader in who]) for kind, who in groups]
         for reader in readers:
-            times = sorted(
-                {time for section in sections for own, time in section.columns if own == reader and time is not None}
-            )
+            times = sorted({time for own, time in known if own == reader and time is not None})
             taken += [
                 ("within", reader or "the reader", [(reader, time) for time in pair]) for pair in combinations(times, 2)
             ]
-        found = [_compare(kind, who, [own.take(columns) for own in sections], seed, replicates)
-                 for kind, who, columns in taken]  # fmt: skip
+        found = [_compare(kind, who, sections.take(columns), seed, replicates) for kind, who, columns in taken]
         found = [row for row in found if row is not None]
         if not found:
             found = [dict.fromkeys(COLUMNS, np.nan) | {"kind": "", "who": "", "n": 0, "n_slides": 0, "n_positive": 0,
@@ -112,92 +118,114 @@ def measure_readers(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-@dataclass(frozen=True)
-class Section:
-    """One slide's readings of one tissue as numbers alone, since a cohort's are held together.
+class Sections:
+    """One tissue's readings in the spots of every slide, of which one slide is held at a time."""
 
-    Attributes
-    ----------
-    columns : list of (reader, reading)
-        With None for the reading, each reader's first of a spot.
-    scores : float (spots, columns), percent, NaN where not scored
-    place : float (spots, 2), µm
-    """
+    def __init__(self) -> None:
+        self._slides: dict[str, tuple[int, list[Column]]] = {}  # where its values are, and their columns
+        self._values = Spool()
 
-    columns: list[tuple[str, str | None]]
-    scores: np.ndarray
-    place: np.ndarray
+    @property
+    def columns(self) -> set[Column]:
+        """All that some slide has."""
+        return {column for _, columns in self._slides.values() for column in columns}
 
-    def take(self, columns: Sequence[tuple[str, str | None]]) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and places of the spots that have all of some columns, in the columns' order."""
-        if not set(columns) <= set(self.columns):
-            return np.empty((0, len(columns))), np.empty((0, 2))
-        scores = self.scores[:, [self.columns.index(column) for column in columns]]
-        complete = ~np.isnan(scores).any(axis=1)
-        return scores[complete], self.place[complete]
+    def add(self, slide: str, columns: Sequence[Column], scores: np.ndarray, place: np.ndarray) -> None:
+        """Add a slide.
+
+        Parameters
+        ----------
+        columns
+            Reader and reading; with None for the reading, each reader's first of a spot.
+        scores : (spots, columns), percent, NaN where not scored
+        place : (spots, 2), µm
+        """
+        self._slides[slide] = len(self._slides), list(columns)
+        self._values.append(np.column_stack([scores, place]).astype(float).tobytes())
+
+    def take(self, columns: Sequence[Column]) -> Sequence[tuple[np.ndarray, np.ndarray]]:
+        """Scores and places of the spots that have all of some columns, in their order; slides by name, if any."""
+
+        def read(slide: str) -> tuple[np.ndarray, np.ndarray]:
+            number, held = self._slides[slide]
+            values = np.frombuffer(self._values.read(number)).reshape(-1, len(held) + 2)
+            scores = values[:, [held.index(column) for column in columns]]
+            complete = ~np.isnan(scores).any(axis=1)
+            return scores[complete], values[complete, -2:]
+
+        slides = [slide for slide in sorted(self._slides) if set(columns) <= set(self._slides[slide][1])]
+        return Parts(read, [slide for slide in slides if len(read(slide)[0])])
 
 
-def _gather(readings: Mapping[str, pd.DataFrame], places: Mapping[str, pd.DataFrame]) -> dict[str, list[Section]]:
-    """Sections by tissue, slides by name and spots by barcode; each table is asked for once."""
-    found: dict[str, dict[str, Section]] = {}
+def _gather(readings: Mapping[str, pd.DataFrame], places: Mapping[str, pd.DataFrame]) -> dict[str, Sections]:
+    """Sections by tissue, spots by barcode; each table is asked for once."""
+    found: dict[str, Sections] = {}
     for slide in readings:
         table = readings[slide]
         for tissue in table.columns.drop(["barcode", "reader", "reading"]):
-            own = found.setdefault(tissue, {})
-            own[slide] = _section(table.dropna(subset=[tissue]), tissue, places.get(slide))
-    return {tissue: [own[slide] for slide in sorted(own)] for tissue, own in found.items()}
+            own = _section(table.dropna(subset=[tissue]), tissue, places.get(slide))
+            found.setdefault(tissue, Sections()).add(slide, *own)
+    return found
 
 
-def _section(scored: pd.DataFrame, tissue: str, where: pd.DataFrame | None) -> Section:
+def _section(
+    scored: pd.DataFrame, tissue: str, where: pd.DataFrame | None
+) -> tuple[list[Column], np.ndarray, np.ndarray]:
     first = scored.groupby(["barcode", "reader"])[tissue].first().unstack("reader")
     again = scored.pivot(index="barcode", columns=["reader", "reading"], values=tissue)
     columns = [*((reader, None) for reader in first.columns), *again.columns]
     place = np.full((len(first), 2), np.nan)
     if where is not None:
         place = where.set_index("barcode")[["x_um", "y_um"]].reindex(first.index).to_numpy(float)
-    return Section(columns, np.column_stack([first, again]), place)
+    return columns, np.column_stack([first, again]), place
 
 
 def _compare(
     kind: str, who: str, parts: Sequence[tuple[np.ndarray, np.ndarray]], seed: int, replicates: int
 ) -> dict | None:
     """A row from the scores and places of each slide's complete spots; None where nothing was scored by all."""
-    parts = [part for part in parts if len(part[0])]
-    if not parts:
+    if not len(parts):
         return None
-    values = np.concatenate([scores for scores, _ in parts])
-    row = dict.fromkeys(COLUMNS, np.nan) | {"kind": kind, "who": who, "n": len(values)}
-    row |= {"n_slides": len(parts), "n_positive": int((values > 0).any(axis=1).sum())}
-    if len(values) < FEWEST_SPOTS:
-        return row | {"reason": f"only {len(values)} spots that both saw; {FEWEST_SPOTS} are needed"}
-    row |= {"icc": agreement_icc(values), "reason": ""}
-    row["lo"], row["hi"], row["reason"] = _interval(parts, float(values.mean()), seed, replicates)
-    row["ceiling"] = float(np.sqrt(row["icc"])) if row["icc"] > 0 else np.nan
-    if values.shape[1] == 2:
-        difference = values[:, 1] - values[:, 0]
-        reach = 1.96 * difference.std(ddof=1)
-        row |= {"mean_difference_pp": difference.mean(), "limit_lo_pp": difference.mean() - reach}
-        bins = bin_scores(values)
-        kappa = cohen_kappa_score(*bins.T, weights="quadratic", labels=range(5)) if len(np.unique(bins)) > 1 else np.nan
-        row |= {"limit_hi_pp": difference.mean() + reach, "kappa": float(kappa)}
-    return row
+    n = sum(len(scores) for scores, _ in parts)
+    row = dict.fromkeys(COLUMNS, np.nan) | {"kind": kind, "who": who, "n": n, "n_slides": len(parts)}
+    row["n_positive"] = sum(int((scores > 0).any(axis=1).sum()) for scores, _ in parts)
+    if n < FEWEST_SPOTS:
+        return row | {"reason": f"only {n} spots that both saw; {FEWEST_SPOTS} are needed"}
+    values = Parts(lambda at: parts[at][0], range(len(parts)))
+    icc = agreement_icc(values)
+    row |= {"icc": icc, "ceiling": float(np.sqrt(icc)) if icc > 0 else np.nan}
+    row["lo"], row["hi"], row["reason"] = _interval(parts, _find_centre(values), seed, replicates)
+    return row | (_compare_two(parts, n) if parts[0][0].shape[1] == 2 else {})
+
+
+def _compare_two(parts: Sequence[tuple[np.ndarray, np.ndarray]], n: int) -> dict[str, float]:
+    """Bland and Altman's figures and κ of two columns."""
+    mean = sum(np.diff(scores).sum() for scores, _ in parts) / n
+    reach = 1.96 * np.sqrt(sum(((np.diff(scores) - mean) ** 2).sum() for scores, _ in parts) / (n - 1))
+    table = np.zeros((len(BINS) + 1,) * 2)
+    for scores, _ in parts:
+        np.add.at(table, tuple(bin_scores(scores).T), 1)
+    first, second = np.indices(table.shape).reshape(2, -1)
+    several = np.count_nonzero(table.sum(axis=0) + table.sum(axis=1)) > 1
+    kappa = cohen_kappa_score(first, second, weights="quadratic", sample_weight=table.ravel()) if several else np.nan
+    row = {"mean_difference_pp": mean, "limit_lo_pp": mean - reach, "limit_hi_pp": mean + reach, "kappa": kappa}
+    return {name: float(value) for name, value in row.items()}
 
 
 def _interval(
     parts: Sequence[tuple[np.ndarray, np.ndarray]], centre: float, seed: int, replicates: int
 ) -> tuple[float, float, str]:
     """Percentiles of the ICC with blocks of spots drawn again, slide by slide; a block enters as its moments."""
-    moments = [_add_up_moments(scores - centre) for scores, _ in parts]
     rng, found = np.random.default_rng(seed), []
     for part in np.array_split(np.arange(replicates), ORIGINS):
-        origin = rng.random(2) * SMALLEST_UM
-        blocks = []
-        for own, (_, place) in zip(moments, parts, strict=True):
+        origin, sums = rng.random(2) * SMALLEST_UM, 0.0
+        for scores, place in parts:
             block = assign_blocks(place, SMALLEST_UM, origin)
-            blocks.append(np.column_stack([np.bincount(block, column) for column in own.T]))
-        for _ in part:
-            drawn = sum(own[rng.integers(len(own), size=len(own))].sum(axis=0) for own in blocks)
-            found.append(_icc_of_moments(drawn))
+            moments = np.column_stack([np.bincount(block, column) for column in _add_up_moments(scores - centre).T])
+            blocks = len(moments)
+            sums = sums + rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=len(part)) @ moments
+        found.append(_icc_of_moments(sums))
+    found = np.concatenate(found)
     undefined = np.isnan(found).mean()
     if undefined > MOST_UNDEFINED:
         return np.nan, np.nan, f"{undefined:.0%} of the replicates had no variation"

@@ -90,7 +90,7 @@ def find_peak(
     x, y, r = find_highest(table["r"].to_numpy().reshape(side, side), STEP_UM)
     block_um = choose_block_um([place_um], [observed[:, None]])
     draws = draw_blocks([place_um], [percent], [observed], block_um, seed, replicates)
-    drawn = np.concatenate([correlate_sums(*about_means(draw.add_up()[0]))[1:] for draw in draws])
+    drawn = np.concatenate([correlate_sums(*about_means(draw.sums[0]))[1:] for draw in draws])
     drawn = drawn[np.isfinite(drawn).all(axis=1)]
     peaks = np.array([find_highest(values.reshape(side, side), STEP_UM)[:2] for values in drawn])
     along = peaks @ np.array([x, y]) / max(np.hypot(x, y), 1e-9) if len(peaks) else np.zeros(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -14,7 +15,7 @@ class Spool:
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed with this object)
-        self._ends = [0]
+        self._ends = array("q", [0])  # a list's whole numbers would take five times as much
 
     def __len__(self) -> int:
         return len(self._ends) - 1

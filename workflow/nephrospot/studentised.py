@@ -71,12 +71,13 @@ def resample(draws: Iterable[Draw]) -> Resampled:
     """Correlations and variances of all draws."""
     found, n_blocks, spool, n_slides = [], [], Spool(), 0
     for draw in draws:
-        totals = draw.add_up()
-        whole, about = totals.sum(axis=0), about_means(totals)
-        about_whole, about_within = about_means(whole), about.sum(axis=1)
-        covariance, within, n_slides = 0.0, 0.0, len(totals)
-        for moments, weights, sums, own in zip(draw.moments, draw.weights, totals, about.swapaxes(0, 1), strict=True):
-            own = np.ascontiguousarray(own)
+        n_slides = len(draw.sums)
+        whole, about_within, covariance, within = 0.0, 0.0, 0.0, 0.0
+        for sums in draw.sums:
+            whole, about_within = whole + sums, about_within + about_means(sums)
+        about_whole = about_means(whole)
+        for moments, weights, sums in zip(draw.moments, draw.weights, draw.sums, strict=True):
+            own = about_means(sums)
             covariance = covariance + covary_influences(moments, weights, whole, about_whole)
             within = within + _vary(moments, weights, sums, about_within)
             spool.append(np.stack([correlate_sums(*own), _vary(moments, weights, sums, own)]).tobytes())
