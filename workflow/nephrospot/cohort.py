@@ -182,7 +182,9 @@ def gather_report(
         for name, method in methods.items()
         if method.get("weights")
     }
-    trials = {slide: read_trials(path) for slide, path in existing("trials.json", list(included.index)).items()}
+    # Read as often as they are asked for: what a cohort's small files say takes a hundred kilobytes a slide.
+    trials = existing("trials.json", list(included.index))
+    peaks = Tables(trials, lambda _, path: read_trials(path)[0])
     return {
         "settings": settings,
         "manifests": manifests,
@@ -205,15 +207,15 @@ def gather_report(
             if settings["deconvolution"]["second"]["reference"]
         },
         "sensitivity": _read_tsv(results / "sensitivity.tsv") if settings["deconvolution"]["reference"] else None,
-        "predictions": {key: read_json(path) for key, path in existing("predict.json", pairs).items()},
+        "predictions": Tables(existing("predict.json", pairs), lambda _, path: read_json(path)),
         "weights": weights,
         "versions": list_versions(),
         "worst": pd.read_parquet(results / "worst.parquet") if (results / "worst.parquet").exists() else None,
         "worst_folder": str(results / "worst"),
         "readers": _read_tsv(results / "readers.tsv") if scores else None,
         "shifts": Tables(existing("shifts.parquet", list(included.index))),
-        "diameters": [resized for _, resized in trials.values()],
-        "peaks": {slide: peaks for slide, (peaks, _) in trials.items()},
+        "diameters": (read_trials(path)[1] for path in trials.values()),
+        "peaks": peaks,
         "evaluation": pd.read_csv(results / "evaluation.tsv", sep="\t") if settings["evaluation"]["truth"] else None,
         "objects": Tables(existing("objects.parquet", pairs)),
     }
@@ -239,7 +241,7 @@ def _read_tsv(path: Path) -> pd.DataFrame | None:
 
 
 class Tables(Mapping):
-    """A cohort's tables by key, read when they are asked for; only the last one is kept.
+    """A cohort's tables, or other contents of files, by key, read when they are asked for; only the last one is kept.
 
     Parameters
     ----------
@@ -249,11 +251,11 @@ class Tables(Mapping):
         Function of a key and what is given for it; all of a Parquet file by default.
     """
 
-    def __init__(self, given: Mapping, read: Callable[[Hashable, Any], pd.DataFrame] | None = None) -> None:
+    def __init__(self, given: Mapping, read: Callable[[Hashable, Any], Any] | None = None) -> None:
         self._given, self._read = given, read or (lambda _, path: read_columns(path))
-        self._last: tuple[Hashable, pd.DataFrame] | None = None
+        self._last: tuple[Hashable, Any] | None = None
 
-    def __getitem__(self, key: Hashable) -> pd.DataFrame:
+    def __getitem__(self, key: Hashable) -> Any:
         given = self._given[key]
         if self._last is None or self._last[0] != key:
             self._last = key, self._read(key, given)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -62,7 +62,7 @@ def write_report(
     readers: pd.DataFrame | None = None,
     shifts: Mapping[str, pd.DataFrame] | None = None,
     peaks: Mapping[str, list[dict]] | None = None,
-    diameters: Sequence[pd.DataFrame] = (),
+    diameters: Iterable[pd.DataFrame] = (),
     evaluation: pd.DataFrame | None = None,
     objects: Mapping[tuple[str, str], pd.DataFrame] | None = None,
     refused: Mapping[str, list[str]] | None = None,
@@ -193,16 +193,17 @@ def write_report(
     crops = [crop_path(worst_folder, row) for row in worst.itertuples()] if worst is not None else []
     spot_pictures, _ = embed_jpegs(crops, CROP_BYTES)
     template = make_environment().get_template(PAGE)
-    page_bytes = len(template.render(context | {"overlays": {}, "shrunk_px": None, "worst": {}}).encode())
+    # Piece by piece, since a cohort's page is long.
+    bare = template.generate(context | {"overlays": {}, "shrunk_px": None, "worst": {}})
+    page_bytes = sum(len(piece.encode()) for piece in bare)
     figures = sum(len(part["source"]) for c in comparisons for kind in ("scatters", "maps") for part in c[kind])
     taken = sum(map(len, spot_pictures.values())) + max(page_bytes, figures + 400_000)
     pictures, shrunk_px = embed_jpegs(list_pictures(overlays), MAX_BYTES - taken)
     context |= {"overlays": _by_slide(overlays, pictures), "shrunk_px": shrunk_px}
     shares = list_shares(worst, proportions, transcripts) if crops else {}
     context["worst"] = list_worst(worst, spot_pictures, worst_folder, shares) if crops else {}
-    page = template.render(context)
-    with whole(output) as temporary:
-        temporary.write_text(page, encoding="utf-8", newline="\n")
+    with whole(output) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(template.generate(context))
 
 
 def _take(tables: Mapping[str, list], slides: list[str]) -> dict[str, list]:
