@@ -43,7 +43,7 @@ class Meter:
     def __init__(self) -> None:
         self.start_cpu, self.start_mb = cpu_seconds(), peak_mb()
         self.wall = time.perf_counter()
-        self.forward_cpu, self.passes, self.windows = 0.0, 0, 0
+        self.forward_cpu, self.forward_wall, self.passes, self.windows = 0.0, 0.0, 0, 0
 
     def watch(self, module, name: str = "forward") -> None:
         """Time every call of a torch module's method. With one torch thread all of it runs in the calling thread, whose
@@ -51,9 +51,10 @@ class Meter:
         call = getattr(module, name)
 
         def timed(images, *rest, **options):
-            started = time.thread_time()
+            wall, started = time.perf_counter(), time.thread_time()
             answer = call(images, *rest, **options)
             self.forward_cpu += time.thread_time() - started
+            self.forward_wall += time.perf_counter() - wall
             self.passes += 1
             self.windows += len(images)
             return answer
@@ -67,6 +68,7 @@ class Meter:
             "cpu_seconds": cpu,
             "wall_seconds": time.perf_counter() - self.wall,
             "forward_cpu_seconds": self.forward_cpu,
+            "forward_wall_seconds": self.forward_wall,
             "other_cpu_seconds": cpu - self.forward_cpu,
             "passes": self.passes,
             "windows": self.windows,

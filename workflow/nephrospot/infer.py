@@ -10,6 +10,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -129,23 +130,32 @@ def create_bitmask(store: zarr.Group, grid: Grid, scheme: Scheme, readings: list
 def _predict_chunks(
     engine: Engine, slide: Slide, chunks: list[Chunk], readings: list[Reading], writer: _Writer
 ) -> None:
-    """Compute and write chunk by chunk; batches go on across their borders."""
+    """Compute and write chunk by chunk; batches go on across their borders.
+
+    Answers become masks and files in a thread of its own, two batches behind at most, while the network goes on.
+    """
     bar = tqdm(
         total=sum(len(chunk.windows) for chunk in chunks), desc=f"{slide.path.name} {readings[0].magnification:g}×",
         unit="window", file=sys.stderr, disable=not sys.stderr.isatty(),
     )  # fmt: skip
-    current, answer = None, None
-    for batch, windows in _read_batches(slide, chunks, engine):
-        margins = engine.answer(windows, readings, batch[0][0].scheme.halo_px)
-        for (chunk, x, y), margin in zip(batch, margins, strict=True):
-            if chunk is not current:
-                if current is not None:
-                    writer.write(current, answer)
-                current, answer = chunk, ChunkAnswer(chunk.side_px, len(readings), chunk.scheme, engine.device)
-            answer.put((x, y), x - chunk.left_px, y - chunk.top_px, margin)
-        bar.update(len(batch))
-    if current is not None:
-        writer.write(current, answer)
+    current, answer, waiting = None, None, deque()
+    with ThreadPoolExecutor(1) as behind:
+        for batch, windows in _read_batches(slide, chunks, engine):
+            margins = engine.answer(windows, readings, batch[0][0].scheme.halo_px)
+            for (chunk, x, y), margin in zip(batch, margins, strict=True):
+                if chunk is not current:
+                    if current is not None:
+                        waiting.append(behind.submit(writer.write, current, answer, writer.spend()))
+                    current, answer = chunk, ChunkAnswer(chunk.side_px, len(readings), chunk.scheme, engine.device)
+                place = x - chunk.left_px, y - chunk.top_px
+                waiting.append(behind.submit(answer.put, (x, y), *place, margin))
+            while len(waiting) > 2 * engine.batch_size:
+                waiting.popleft().result()
+            bar.update(len(batch))
+        if current is not None:
+            waiting.append(behind.submit(writer.write, current, answer, writer.spend()))
+        for last in waiting:
+            last.result()
     bar.close()
 
 
@@ -187,7 +197,13 @@ class _Writer:
         self.engine, self.array, self.tissue, self.work = engine, array, tissue, work
         self.last = self._clock()
 
-    def write(self, chunk: Chunk, answer: ChunkAnswer) -> None:
+    def spend(self) -> dict[str, float]:
+        """What it cost since this was last asked; by the thread that the network runs in."""
+        now = self._clock()
+        spent, self.last = now - self.last, now
+        return dict(zip(COSTS, spent.round(4).tolist(), strict=True))
+
+    def write(self, chunk: Chunk, answer: ChunkAnswer, costs: dict[str, float]) -> None:
         bits, broken = answer.finish()
         if broken:
             x, y = (position * chunk.grid.scale for position in broken[0])
@@ -208,10 +224,7 @@ class _Writer:
         }
         if any(foreground.values()):
             self.array[chunk.top_px : bottom, chunk.left_px : right] = bits
-        facts = {"windows": len(chunk.windows), "foreground_px": foreground}
-        now = self._clock()
-        spent, self.last = now - self.last, now
-        facts |= dict(zip(COSTS, spent.round(4).tolist(), strict=True))
+        facts = {"windows": len(chunk.windows), "foreground_px": foreground} | costs
         file = self.work.folder / self.array.basename / f"c/{chunk.row}/{chunk.column}"
         self.work.add(chunk.name, facts, file)
 
