@@ -64,6 +64,13 @@ class TestBombs:
         with pytest.raises(InputError, match=r"are declared in a file of \d+ bytes"):
             open_slide(path)
 
+    def test_a_tiff_of_one_endless_tile(self, tmp_path):
+        """OpenSlide would take memory for what is declared, and end the process."""
+        path = write_tiff(tmp_path / "slide.tiff", paint(), pyramid=False, tile=(1024, 1024), compression="jpeg")
+        declare(path, TileByteCounts=2**32 - 1)
+        with pytest.raises(InputError, match=r"4294967295 bytes are declared for a part of a file of \d+"):
+            open_slide(path)
+
     def test_a_slide_larger_than_any_glass(self, tmp_path):
         path = write_tiff(tmp_path / "slide.tiff", np.zeros((11_000, 11_000, 3), np.uint8), mpp=19.0, pyramid=False,
                           tile=(1024, 1024), compression="deflate")  # fmt: skip

@@ -42,8 +42,8 @@ class Level:
 
 
 def check_declared(path: Path) -> None:
-    """Refuse a TIFF that declares tiles larger than are unpacked at once, or more pixels than its file can hold or has
-    tiles for.
+    """Refuse a TIFF that declares tiles larger than are unpacked at once, more pixels than its file can hold or has
+    tiles for, or parts longer than itself.
 
     Raises
     ------
@@ -63,6 +63,8 @@ def check_declared(path: Path) -> None:
             )
             pictures = [(page.imagewidth, page.imagelength) for page in pages]
             beyond = next((f"{w} × {h} px" for w, h in pictures if w * h > max(FREE_PX, PX_PER_BYTE * size)), None)
+            # OpenSlide takes memory for as many, and ends the process where there is none.
+            longest = max((count for page in pages for count in page.databytecounts), default=0)
     except TIFF_ERRORS:
         return  # no TIFF, or a damaged one: its reader says so
     if giant:
@@ -71,6 +73,10 @@ def check_declared(path: Path) -> None:
         raise InputError(f"{path}: it has fewer tiles than its size needs; copy or export the slide again.")
     if beyond:
         raise InputError(f"{path}: {beyond} are declared in a file of {size} bytes; copy or export the slide again.")
+    if longest > max(size, MAX_PIECE_BYTES):
+        raise InputError(
+            f"{path}: {longest} bytes are declared for a part of a file of {size}; copy or export the slide again."
+        )
 
 
 def list_pages(tiff: tifffile.TiffFile) -> list[tifffile.TiffPage]:
