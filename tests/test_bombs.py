@@ -163,6 +163,15 @@ class TestIndicesBeyondAMatrix:
         with pytest.raises(InputError, match=r"can't be read as a Space Ranger matrix"):
             read_counts(tmp_path)
 
+    def test_of_counts_that_end_at_nothing(self, tmp_path):
+        from test_counts import write_h5
+
+        write_h5(tmp_path / "filtered_feature_bc_matrix.h5", np.ones((6, 5), int))
+        with h5py.File(tmp_path / "filtered_feature_bc_matrix.h5", "r+") as file:
+            file["matrix/indptr"][-1] = 0
+        with pytest.raises(InputError, match="the starts of its rows aren't in order"):
+            read_counts(tmp_path)
+
     @pytest.mark.parametrize("part", ["X", "layers/counts"])
     def test_of_a_reference(self, tmp_path, part):
         counts = sparse.csr_matrix(np.ones((60, 5), np.float32))

@@ -84,4 +84,7 @@ def check_indices(matrix) -> None:
     if matrix.dtype.kind not in "buif":
         raise ValueError(f"the values are of type {matrix.dtype}")
     if sparse.issparse(matrix) and matrix.format in ("csr", "csc"):
+        # Where the last of them is 0, scipy takes the matrix for empty and doesn't look at the others.
+        if (np.diff(matrix.indptr) < 0).any():
+            raise ValueError("the starts of its rows aren't in order")
         matrix.check_format(full_check=True)
