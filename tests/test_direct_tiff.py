@@ -40,6 +40,30 @@ def test_any_window_at_any_scale_is_openslides_bit_for_bit(pair, x, y, width, he
     assert np.array_equal(direct.read_window(*window), reference.read_window(*window))
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    x=st.integers(-40, 800), y=st.integers(-40, 600), side=st.integers(90, 300),
+    scale=st.sampled_from([0.7, 1.0, 1.3, 2.0, 4.0]),
+)  # fmt: skip
+def test_the_parts_of_a_window_are_the_window(pair, x, y, side, scale):
+    for slide in pair:
+        parts, whole = slide.read_parts(x, y, scale, side), slide.read_window(x, y, scale, side, side)
+        pasted = np.full((side, side, 3), 77, np.uint8)
+        for part in parts:
+            part.paste(pasted)
+        assert np.array_equal(pasted, whole)
+        assert sum(part.height * part.width for part in parts) == side * side, "each pixel in one part"
+
+
+def test_parts_are_tiles_where_pixels_are_stored_ones(pair):
+    direct, reference = pair
+    assert len(direct.read_parts(30, 30, 1.0, 200)) > 1
+    assert [len(slide.read_parts(*args)) for slide, args in (
+        (direct, (30.5, 30, 1.0, 200)), (direct, (30, 30, 1.3, 200)), (direct, (-1, 30, 1.0, 200)),
+        (reference, (30, 30, 1.0, 200)),
+    )] == [1, 1, 1, 1], "resampled, mirrored, or not ours to decode"  # fmt: skip
+
+
 @pytest.mark.parametrize("name", ["cmu1_small_region/CMU-1-Small-Region.svs", "mouse_pas_mosaic/mosaic_pas_mouse.tiff"])
 def test_real_slides_are_decoded_as_openslide_does(shared_data, name):
     with open_slide(shared_data / name) as direct, open_slide(shared_data / name, direct=False) as reference:
@@ -186,8 +210,11 @@ def test_a_tile_damaged_after_the_probe_stops_with_its_place(tmp_path, name):
             bad = damage(good)[:size].ljust(size, b"\0")
             file.seek(offset)
             file.write(bad)
-        with pytest.raises(InputError, match=r"pixels near x 390, y 260 can't be decoded \(.+\); the file is damaged"):
-            slide.read_window(390, 260, 1, 100, 100)
+        for read in (lambda: slide.read_window(390, 260, 1, 100, 100), lambda: slide.read_parts(390, 260, 1, 100)):
+            with pytest.raises(
+                InputError, match=r"pixels near x 390, y 260 can't be decoded \(.+\); the file is damaged"
+            ):
+                read()
 
 
 def test_a_file_cut_short_stops_with_the_place(tmp_path):
@@ -225,6 +252,8 @@ def test_glass_coded_as_zeros_is_read_by_openslide(tmp_path):
             slide._direct.read(0, 300, 10, 20, 20)
         window = (200, 20, 1, 250, 200)
         assert np.array_equal(slide.read_window(*window), reference.read_window(*window))
+        (part,) = slide.read_parts(200, 20, 1, 200)
+        assert np.array_equal(part.pixels, reference.read_window(200, 20, 1, 200, 200))
 
 
 def test_striped_tiffs_stay_with_the_tiff_reader(tmp_path):

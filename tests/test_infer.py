@@ -8,6 +8,7 @@ import zarr
 from nephrospot import scheme
 from nephrospot.engine import choose_precision
 from nephrospot.errors import InputError
+from nephrospot.infer import count_foreground
 from nephrospot.models import build
 from nephrospot.models.omniseg import OmniSeg
 from nephrospot.slide import open_slide
@@ -172,6 +173,12 @@ def test_kpis_votes_leave_a_slides_corners_empty(slide, picture, tmp_path):
     facts = predict(slide, tmp_path / "p.zarr", how={"mode": "kpis"}, groups={20.0: READINGS[20.0]})
     mask = zarr.open_group(str(tmp_path / "p.zarr"))["20x"][:]
     assert facts["windows"]["20x"] == 1 and not mask.any(), "a slide smaller than a window is seen once: no second vote"
+
+
+@pytest.mark.parametrize("shape", [(16, 24), (7, 13), (1, 1), (300, 333)])
+def test_foreground_is_counted_by_tissue(shape):
+    bits = np.random.default_rng(5).integers(0, 256, (shape[0], shape[1] + 3), dtype=np.uint8)[:, 3:]
+    assert count_foreground(bits, 6) == [((bits >> bit) & 1).sum() for bit in range(6)]
 
 
 def test_the_costs_are_told(whole_run):

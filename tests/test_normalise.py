@@ -138,10 +138,15 @@ def test_the_border_is_mended_before_it_is_rectified(dtype):
 
 @pytest.mark.parametrize("dtype", TYPES)
 def test_bytes_are_divided_as_torch_does(dtype):
-    pixels = torch.arange(256, dtype=torch.uint8)
-    values = torch.empty(256, dtype=dtype)
-    kernels.read_bytes(pixels.numpy(), as_array(values))
-    assert torch.equal(values, pixels.to(dtype).div_(255))
+    pixels = torch.arange(256, dtype=torch.uint8).view(8, 32)
+    values = torch.full((10, 40), 7, dtype=dtype)
+    kernels.read_bytes(pixels.numpy(), as_array(values), 1, 2, 3, 4, 7, 30)
+    wanted = torch.full((10, 40), 7, dtype=dtype)
+    wanted[3:, 4:34] = pixels[1:, 2:].to(dtype).div_(255)
+    assert torch.equal(values, wanted)
+    whole = torch.empty(8, 32, dtype=dtype)
+    kernels.read_bytes(pixels.numpy(), as_array(whole), 0, 0, 0, 0, 8, 32)
+    assert torch.equal(whole, pixels.to(dtype).div_(255)), "all 256 values"
 
 
 def test_signs_are_packed_and_what_isnt_finite_is_told():

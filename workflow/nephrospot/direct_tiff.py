@@ -12,6 +12,7 @@ import threading
 from collections import OrderedDict
 from concurrent.futures import Future
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -83,6 +84,34 @@ def open_direct(path: str | Path, oracle) -> DirectTiff | None:
     return None
 
 
+class Part(NamedTuple):
+    """``height`` × ``width`` pixels of an image, and where they belong in a window.
+
+    Attributes
+    ----------
+    pixels : uint8 (rows, columns, 3)
+        The whole image.
+    top, left : int
+        Where the part begins in it.
+    row, column : int
+        And where in the window.
+    """
+
+    pixels: np.ndarray
+    top: int
+    left: int
+    row: int
+    column: int
+    height: int
+    width: int
+
+    def paste(self, window: np.ndarray) -> None:
+        """Write the part to its place in a window, uint8 (rows, columns, 3)."""
+        window[self.row : self.row + self.height, self.column : self.column + self.width] = self.pixels[
+            self.top : self.top + self.height, self.left : self.left + self.width
+        ]
+
+
 class DirectTiff:
     """Levels of a tiled TIFF, decoded tile by tile; several threads may read at once.
 
@@ -110,8 +139,14 @@ class DirectTiff:
         DoubtfulTileError
             When it may be: read the window with the slide's own reader.
         """
-        level = self.levels[index]
         region = np.empty((height, width, 3), np.uint8)
+        for part in self.list_parts(index, left, top, width, height):
+            part.paste(region)
+        return region
+
+    def list_parts(self, index: int, left: int, top: int, width: int, height: int) -> list[Part]:
+        """What `read` puts together: the tiles and where they lie. Raises as `read` does."""
+        level, parts = self.levels[index], []
         for row in range(top // level.tile_height, (top + height - 1) // level.tile_height + 1):
             y = row * level.tile_height
             y0, y1 = max(top, y), min(top + height, y + level.tile_height)
@@ -119,8 +154,8 @@ class DirectTiff:
                 x = column * level.tile_width
                 x0, x1 = max(left, x), min(left + width, x + level.tile_width)
                 tile = self._cache.get((index, row, column), self._decode)
-                region[y0 - top : y1 - top, x0 - left : x1 - left] = tile[y0 - y : y1 - y, x0 - x : x1 - x]
-        return region
+                parts.append(Part(tile, y0 - y, x0 - x, y0 - top, x0 - left, y1 - y0, x1 - x0))
+        return parts
 
     def _decode(self, key: tuple[int, int, int]) -> np.ndarray:
         index, row, column = key

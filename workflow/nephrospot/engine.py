@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nephrospot.direct_tiff import Part
 from nephrospot.errors import InputError
 from nephrospot.models import Method, kernels, scale_id, tissue_id
 from nephrospot.models.fast import quicken
@@ -91,10 +92,14 @@ class Engine:
             self._marks.clear()
         return self._seconds
 
-    def prepare(self, windows: np.ndarray) -> Tensor:
-        """Windows, uint8 (N, window, window, 3), as numbers for `answer`; done by the threads that read them."""
-        values = torch.empty(windows.shape, dtype=self.dtype)
-        kernels.read_bytes(np.ascontiguousarray(windows).reshape(-1), as_array(values).reshape(-1))
+    def prepare(self, parts: list[Part], side_px: int) -> Tensor:
+        """A window of `nephrospot.slide.Slide.read_parts` as numbers for `answer`; by the threads that read it."""
+        values = torch.empty((1, side_px, side_px, 3), dtype=self.dtype)
+        lines = as_array(values).reshape(side_px, -1)
+        for pixels, top, left, row, column, height, width in parts:
+            kernels.read_bytes(
+                pixels.reshape(len(pixels), -1), lines, top, 3 * left, row, 3 * column, height, 3 * width
+            )
         return values.permute(0, 3, 1, 2)  # channels last, as it stands
 
     @torch.inference_mode()
@@ -175,7 +180,7 @@ class ChunkAnswer:
         self.scheme, self.n, self.side_px = scheme, n, side_px
         self.bits = torch.zeros((side_px, side_px), dtype=torch.uint8, device=device)
         self.values = torch.tensor([1 << bit for bit in range(n)], dtype=torch.uint8, device=device).view(n, 1, 1)
-        self.finite: list[tuple[tuple[int, int], Tensor]] = []
+        self.finite: list[tuple[tuple[int, int], Tensor | bool]] = []
         if not scheme.covers_once:
             kind = torch.uint8 if scheme.min_votes else torch.float32
             self.sums = torch.zeros((n, side_px, side_px), dtype=kind, device=device)
@@ -194,7 +199,7 @@ class ChunkAnswer:
         if self.scheme.covers_once and margins.device.type == "cpu":
             # One pass over the numbers, with nothing in between.
             finite = kernels.pack_signs(inside.numpy(), self.bits.numpy()[top:bottom, left:right])
-            self.finite.append((place, torch.tensor(finite)))
+            self.finite.append((place, finite))
             return
         # A sum is finite where all its terms are; it is looked at once a chunk, so that the GPU needn't wait.
         self.finite.append((place, torch.isfinite(margins.sum())))
@@ -212,7 +217,9 @@ class ChunkAnswer:
         if not self.scheme.covers_once:
             yes = self.sums >= self.scheme.min_votes if self.scheme.min_votes else self.sums > 0
             self.bits = self._pack(yes)
-        flags = torch.stack([flag for _, flag in self.finite]).cpu().tolist() if self.finite else []
+        flags = [flag for _, flag in self.finite]
+        if flags and isinstance(flags[0], Tensor):
+            flags = torch.stack(flags).cpu().tolist()
         broken = [place for (place, _), flag in zip(self.finite, flags, strict=True) if not flag]
         return self.bits.cpu().numpy(), broken
 

@@ -10,13 +10,11 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 import torch
@@ -24,10 +22,11 @@ import zarr
 from torch import Tensor
 from tqdm import tqdm
 
+from nephrospot.beside import TOGETHER, HandOver, read_ahead
 from nephrospot.chunks import COSTS, Chunk, list_chunks, sum_up, take_part
 from nephrospot.engine import ChunkAnswer, Engine
 from nephrospot.errors import InputError
-from nephrospot.models import Method
+from nephrospot.models import Method, kernels
 from nephrospot.readings import Reading
 from nephrospot.sampling import RawWindows, join_raw
 from nephrospot.scheme import Scheme, chunk_cells, make_scheme
@@ -132,37 +131,34 @@ def _predict_chunks(
 ) -> None:
     """Compute and write chunk by chunk; batches go on across their borders.
 
-    Answers become masks and files in a thread of its own, two batches behind at most, while the network goes on.
+    Answers become masks and files in a thread of its own, while the network goes on.
     """
     bar = tqdm(
         total=sum(len(chunk.windows) for chunk in chunks), desc=f"{slide.path.name} {readings[0].magnification:g}×",
         unit="window", file=sys.stderr, disable=not sys.stderr.isatty(),
     )  # fmt: skip
-    current, answer, waiting = None, None, deque()
     with ThreadPoolExecutor(1) as behind:
+        hand_over = HandOver(behind, max(TOGETHER, engine.batch_size))
+        current, answer = None, None
         for batch, windows in _read_batches(slide, chunks, engine):
             margins = engine.answer(windows, readings, batch[0][0].scheme.halo_px)
             for (chunk, x, y), margin in zip(batch, margins, strict=True):
                 if chunk is not current:
                     if current is not None:
-                        waiting.append(behind.submit(writer.write, current, answer, writer.spend()))
+                        hand_over(writer.write, current, answer, writer.spend())
                     current, answer = chunk, ChunkAnswer(chunk.side_px, len(readings), chunk.scheme, engine.device)
-                place = x - chunk.left_px, y - chunk.top_px
-                waiting.append(behind.submit(answer.put, (x, y), *place, margin))
-            while len(waiting) > 2 * engine.batch_size:
-                waiting.popleft().result()
+                hand_over(answer.put, (x, y), x - chunk.left_px, y - chunk.top_px, margin)
             bar.update(len(batch))
         if current is not None:
-            waiting.append(behind.submit(writer.write, current, answer, writer.spend()))
-        for last in waiting:
-            last.result()
+            hand_over(writer.write, current, answer, writer.spend())
+        hand_over.finish()
     bar.close()
 
 
 def _read_batches(
     slide: Slide, chunks: list[Chunk], engine: Engine
 ) -> Iterator[tuple[list[tuple[Chunk, int, int]], Tensor | RawWindows]]:
-    """Windows in order, read ahead by other threads (decoders and compiled loops let go of the interpreter)."""
+    """Batches of windows in order, two of them read ahead."""
 
     def read(item: tuple[Chunk, int, int]) -> Tensor | RawWindows:
         chunk, x, y = item
@@ -170,18 +166,12 @@ def _read_batches(
         corner = (x - scheme.halo_px) * grid.scale, (y - scheme.halo_px) * grid.scale
         if engine.resamples:
             return slide.read_raw(*corner, grid.scale, scheme.window_px)
-        return engine.prepare(slide.read_window(*corner, grid.scale, scheme.window_px, scheme.window_px)[None])
+        return engine.prepare(slide.read_parts(*corner, grid.scale, scheme.window_px), scheme.window_px)
 
-    items = iter([(chunk, x, y) for chunk in chunks for x, y in chunk.windows])
-    with ThreadPoolExecutor(engine.readers) as pool:
-        ahead = [(item, pool.submit(read, item)) for item in islice(items, 2 * engine.batch_size)]
-        while ahead:
-            batch, ahead = ahead[: engine.batch_size], ahead[engine.batch_size :]
-            windows = [future.result() for _, future in batch]
-            ahead += [
-                (item, pool.submit(read, item)) for item in islice(items, max(0, 2 * engine.batch_size - len(ahead)))
-            ]
-            yield [item for item, _ in batch], _join(windows)
+    items = [(chunk, x, y) for chunk in chunks for x, y in chunk.windows]
+    windows = read_ahead(read, items, engine.readers, 2 * max(TOGETHER, engine.batch_size))
+    while batch := list(islice(windows, engine.batch_size)):
+        yield [item for item, _ in batch], _join([window for _, window in batch])
 
 
 def _join(windows: list[Tensor] | list[RawWindows]) -> Tensor | RawWindows:
@@ -195,6 +185,7 @@ class _Writer:
 
     def __init__(self, engine: Engine, array: zarr.Array, tissue: np.ndarray, work: Unfinished) -> None:
         self.engine, self.array, self.tissue, self.work = engine, array, tissue, work
+        self.tissues = array.attrs["tissues"]
         self.last = self._clock()
 
     def spend(self) -> dict[str, float]:
@@ -218,10 +209,7 @@ class _Writer:
             for at, size in zip((chunk.top_px, chunk.left_px), self.array.shape, strict=True)
         )
         bits = bits[: bottom - chunk.top_px, : right - chunk.left_px]
-        # Much faster than a histogram, which a profile showed among what cost most outside the network.
-        foreground = {
-            tissue: cv2.countNonZero(bits & (1 << bit)) for bit, tissue in enumerate(self.array.attrs["tissues"])
-        }
+        foreground = dict(zip(self.tissues, count_foreground(bits, len(self.tissues)), strict=True))
         if any(foreground.values()):
             self.array[chunk.top_px : bottom, chunk.left_px : right] = bits
         facts = {"windows": len(chunk.windows), "foreground_px": foreground} | costs
@@ -230,6 +218,21 @@ class _Writer:
 
     def _clock(self) -> np.ndarray:
         return np.array([time.perf_counter(), time.process_time(), self.engine.forward_seconds])
+
+
+def count_foreground(bits: np.ndarray, n: int) -> list[int]:
+    """Pixels with each of the lowest ``n`` bits set.
+
+    Parameters
+    ----------
+    bits : uint8 (rows, columns)
+    """
+    flat = np.ascontiguousarray(bits).reshape(-1)
+    if flat.size % 8:
+        flat = np.pad(flat, (0, -flat.size % 8))
+    counts = np.empty(n, np.int64)
+    kernels.count_bits(flat.view(np.uint64), counts)
+    return counts.tolist()
 
 
 def _clear_glass(bits: np.ndarray, chunk: Chunk, tissue: np.ndarray) -> None:
@@ -247,4 +250,4 @@ def _clear_glass(bits: np.ndarray, chunk: Chunk, tissue: np.ndarray) -> None:
         r, c = rows[cell[0]], columns[cell[1]]
         under = tissue[r[0] : r[-1] + 1, c[0] : c[-1] + 1]
         if not under.all():
-            bits[cell] *= under[np.ix_(r - r[0], c - c[0])]
+            bits[cell] *= under[:, c - c[0]][r - r[0]]  # both at once would take several times as long

@@ -56,6 +56,11 @@ class Sampling:
         left, top = self.corner
         return self.first_x - left, self.first_y - top
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether the window's pixels are the level's own."""
+        return self.block == self.ratio == 1 and self.shift == (0, 0)
+
     def count_blocks(self, width: int, height: int) -> tuple[int, int]:
         """Columns and rows of blocks that a window of this size touches."""
         columns, rows = (

@@ -5,6 +5,7 @@ Coordinates are (x, y) in level-0 pixels; arrays are (row, column, channel).
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import cv2
 import numpy as np
 import openslide
 
-from nephrospot.direct_tiff import DoubtfulTileError, open_direct
+from nephrospot.direct_tiff import DoubtfulTileError, Part, open_direct
 from nephrospot.errors import InputError, tell_cause
 from nephrospot.pixels import TIFF_ERRORS, Level, OpenSlidePixels, TiffPixels, check_declared
 from nephrospot.sampling import LEVEL_TOLERANCE, RawWindows, Sampling
@@ -138,11 +139,33 @@ class Slide:
         region = self._read_blocks(index, sampling, columns, rows)
         if sampling.block > 1:
             region = cv2.resize(region, (columns, rows), interpolation=cv2.INTER_AREA)
-        shift_x, shift_y = sampling.shift
-        if sampling.ratio == 1 and shift_x == shift_y == 0:
+        if sampling.ratio == 1 and sampling.shift == (0, 0):
             return np.ascontiguousarray(region[:height, :width])
+        shift_x, shift_y = sampling.shift
         matrix = np.array([[sampling.ratio, 0, shift_x], [0, sampling.ratio, shift_y]])
         return self._move(region, matrix, width, height)
+
+    def read_parts(self, x_px: float, y_px: float, scale: float, side: int) -> list[Part]:
+        """The window of `read_window` in parts: tiles as they were decoded, where their pixels are the window's own.
+
+        Who makes something else of the pixels needs no window of bytes in between then.
+
+        Parameters
+        ----------
+        x_px, y_px, scale
+            As for `read_window`.
+        side
+            Width and height of the window in output pixels.
+        """
+        index = self.choose_level(scale)
+        level = self.levels[index]
+        sampling = Sampling.of(x_px, y_px, scale, level.downsample)
+        left, top = sampling.corner
+        inside = 0 <= left <= level.width_px - side and 0 <= top <= level.height_px - side
+        if self._direct and inside and sampling.is_stored:
+            with contextlib.suppress(DoubtfulTileError, *TIFF_ERRORS):  # on which `read_window` has the last word
+                return self._direct.list_parts(index, left, top, side, side)
+        return [Part(self.read_window(x_px, y_px, scale, side, side), 0, 0, 0, 0, side, side)]
 
     def read_raw(self, x_px: float, y_px: float, scale: float, side: int) -> RawWindows:
         """One window as it is stored, to be resampled elsewhere (`nephrospot.sampling.resample`).

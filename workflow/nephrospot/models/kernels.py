@@ -14,6 +14,8 @@ from nephrospot.compiled import compile_loops
 
 FLOAT, INT = ir.FloatType(), ir.IntType(32)
 ZERO = np.float32(0)
+LOWEST_BITS = 0x0101010101010101  # of the eight bytes of a word
+WORDS = 4096  # that are looked at for one bit after the other while they are in the cache
 HALF_PLACE = 0x7FFF  # with the last bit that stays: to the nearest, ties to even
 
 
@@ -44,6 +46,16 @@ def _store(typingctx, value, like):
         return builder.trunc(builder.lshr(rounded, INT(16)), ir.IntType(16))
 
     return like(types.float32, like), round_off
+
+
+@intrinsic
+def _count_ones(typingctx, word):
+    """How many bits of a word are set."""
+
+    def count(context, builder, signature, arguments):
+        return builder.ctpop(arguments[0])
+
+    return word(word), count
 
 
 @compile_loops
@@ -207,16 +219,22 @@ def shuffle_beside(wide: np.ndarray, skip: np.ndarray, y: np.ndarray, first: int
 
 
 @compile_loops
-def read_bytes(pixels: np.ndarray, y: np.ndarray) -> None:
-    """y = pixels / 255.
+def read_bytes(
+    pixels: np.ndarray, y: np.ndarray, top: int, left: int, row: int, column: int, height: int, width: int
+) -> None:
+    """A part of y = a part of pixels / 255, each ``height`` lines of ``width`` numbers.
 
     Parameters
     ----------
-    pixels : uint8 (n,)
-    y : (n,), written
+    pixels : uint8 (lines, length)
+    y : (lines, length), written
+    top, left : where the part begins in ``pixels``
+    row, column : and where in ``y``
     """
-    for i in range(pixels.size):
-        y[i] = _store(np.float32(pixels[i]) / np.float32(255), y[i])
+    for i in range(height):
+        line, out = pixels[top + i, left : left + width], y[row + i, column : column + width]
+        for j in range(width):
+            out[j] = _store(np.float32(line[j]) / np.float32(255), out[j])
 
 
 @compile_loops
@@ -238,3 +256,22 @@ def pack_signs(margins: np.ndarray, bits: np.ndarray) -> bool:
                 out[column] |= bit if line[column] > ZERO else np.uint8(0)
                 broken += line[column] - line[column] != ZERO  # infinity less infinity is NaN, too
     return broken == 0
+
+
+@compile_loops
+def count_bits(words: np.ndarray, counts: np.ndarray) -> None:
+    """In how many bytes of ``words`` each bit is set.
+
+    Parameters
+    ----------
+    words : uint64 (n,)
+    counts : int64 (up to 8,), written
+    """
+    counts[:] = 0
+    for first in range(0, words.size, WORDS):
+        some = words[first : first + WORDS]
+        for bit in range(counts.size):
+            mask, count = np.uint64(LOWEST_BITS) << np.uint64(bit), np.uint64(0)
+            for i in range(some.size):
+                count += _count_ones(some[i] & mask)
+            counts[bit] += np.int64(count)
