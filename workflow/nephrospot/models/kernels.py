@@ -49,6 +49,19 @@ def _store(typingctx, value, like):
 
 
 @intrinsic
+def _of_255(typingctx, value, like):
+    """value / 255, of a float32 that is a whole number up to 255, right to the digits of the kind of ``like``."""
+
+    def divide(context, builder, signature, arguments):
+        if signature.args[1] == types.float32:
+            return builder.fdiv(arguments[0], ir.Constant(FLOAT, 255.0))
+        # Faster; the last bit of a float32 may be another then, that of a bfloat16 isn't for any of the 256.
+        return builder.fmul(arguments[0], ir.Constant(FLOAT, float(np.float32(1 / 255))))
+
+    return types.float32(types.float32, like), divide
+
+
+@intrinsic
 def _count_ones(typingctx, word):
     """How many bits of a word are set."""
 
@@ -234,7 +247,7 @@ def read_bytes(
     for i in range(height):
         line, out = pixels[top + i, left : left + width], y[row + i, column : column + width]
         for j in range(width):
-            out[j] = _store(np.float32(line[j]) / np.float32(255), out[j])
+            out[j] = _store(_of_255(np.float32(line[j]), out[j]), out[j])
 
 
 @compile_loops
