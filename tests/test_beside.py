@@ -5,28 +5,28 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from nephrospot.beside import TOGETHER, HandOver, read_ahead
+from nephrospot.beside import HandOver, read_ahead
 
 
 @pytest.mark.parametrize("threads", [1, 4])
-@pytest.mark.parametrize("n", [0, 1, TOGETHER, 5 * TOGETHER + 1])
+@pytest.mark.parametrize("n", [0, 1, 4, 21])
 def test_items_come_in_order_whatever_the_threads(threads, n):
     def read(item):
         time.sleep(0.003 if item % 3 else 0)
         return item * item
 
-    assert list(read_ahead(read, range(n), threads, 7)) == [(item, item * item) for item in range(n)]
+    assert list(read_ahead(read, range(n), threads, 4, 7)) == [(item, item * item) for item in range(n)]
 
 
 def test_no_more_is_read_ahead_than_asked_for():
     read = []
-    items = read_ahead(read.append, range(100), 2, 2 * TOGETHER)
+    items = read_ahead(read.append, range(100), 2, 4, 8)
     for taken in range(1, 41):
         next(items)
         time.sleep(0.001)
-        assert len(read) <= taken + 3 * TOGETHER
+        assert len(read) <= taken + 12
     with pytest.raises(ZeroDivisionError):
-        list(read_ahead(lambda item: 1 / (item - 9), range(20), 2, 8))
+        list(read_ahead(lambda item: 1 / (item - 9), range(20), 2, 4, 8))
 
 
 def test_calls_handed_over_come_in_order_and_what_they_raise_arrives():

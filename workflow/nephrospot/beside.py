@@ -1,4 +1,8 @@
-"""What other threads do beside the network: they read windows ahead of it, and make masks of its answers behind it."""
+"""What other threads do beside the network: they read windows ahead of it, and make masks of its answers behind it.
+
+They do several at a time: a thread that slept finds nothing of what it runs in the processor's caches any more, and
+beside a network that is most of what a single window costs.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +14,15 @@ from typing import TypeVar
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
-# Windows at a time. A thread that slept finds nothing of what it runs in the processor's caches any more, and beside a
-# network that is most of what a single window costs.
-TOGETHER = 4
-
 
 def read_ahead(
-    read: Callable[[Item], Result], items: Iterable[Item], threads: int, count: int
+    read: Callable[[Item], Result], items: Iterable[Item], threads: int, together: int, count: int
 ) -> Iterator[tuple[Item, Result]]:
     """Items in order, each with what ``read`` makes of it in one of several threads.
 
     Parameters
     ----------
+    together : how many a thread reads at a time
     count : how many should be ready or on their way
     """
     items = iter(items)
@@ -30,8 +31,8 @@ def read_ahead(
         return [(item, read(item)) for item in some]
 
     with ThreadPoolExecutor(threads) as pool:
-        tasks = (pool.submit(read_all, some) for some in iter(lambda: list(islice(items, TOGETHER)), []))
-        ahead = deque(islice(tasks, -(-count // TOGETHER)))
+        tasks = (pool.submit(read_all, some) for some in iter(lambda: list(islice(items, together)), []))
+        ahead = deque(islice(tasks, -(-count // together)))
         while ahead:
             results = ahead.popleft().result()
             ahead.extend(islice(tasks, 1))
@@ -39,7 +40,7 @@ def read_ahead(
 
 
 class HandOver:
-    """Calls that another thread makes in order, several at a time and two times as many behind at most.
+    """Calls that another thread makes in order, several at a time; it is that many behind at most.
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ class HandOver:
     together : how many calls it gets at a time
     """
 
-    def __init__(self, pool: ThreadPoolExecutor, together: int = TOGETHER) -> None:
+    def __init__(self, pool: ThreadPoolExecutor, together: int) -> None:
         self.pool, self.together = pool, together
         self._calls: list[tuple[Callable, tuple]] = []
         self._waiting: deque[Future] = deque()
@@ -67,7 +68,7 @@ class HandOver:
     def _submit(self) -> None:
         self._waiting.append(self.pool.submit(_call_all, self._calls))
         self._calls = []
-        while len(self._waiting) > 2:
+        while len(self._waiting) > 1:
             self._waiting.popleft().result()
 
 

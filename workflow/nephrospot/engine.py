@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 GPU_BATCH = 32
 GPU_READERS = 8
+TOGETHER, GPU_TOGETHER = 16, 4  # on a GPU all readers are to be at work on the next two batches
 
 
 def choose_device() -> torch.device:
@@ -54,6 +55,8 @@ class Engine:
     ----------
     readers : int
         Threads that should decode windows for it.
+    together : int
+        Windows that another thread should read, or make masks of, at a time; see `nephrospot.beside`.
     resamples : bool
         Whether it takes windows as they are stored and resamples them itself, as it does on a GPU.
     forward_seconds : float
@@ -73,7 +76,7 @@ class Engine:
         else:
             self.method = method.to(self.device, self.dtype, memory_format=torch.channels_last).eval()
         self.batch_size = batch_size or (1 if on_cpu else GPU_BATCH)
-        self.readers = 1 if on_cpu else GPU_READERS
+        self.readers, self.together = (1, TOGETHER) if on_cpu else (GPU_READERS, GPU_TOGETHER)
         self.resamples = not on_cpu
         self._seconds = 0.0
         self._marks: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []

@@ -22,7 +22,7 @@ import zarr
 from torch import Tensor
 from tqdm import tqdm
 
-from nephrospot.beside import TOGETHER, HandOver, read_ahead
+from nephrospot.beside import HandOver, read_ahead
 from nephrospot.chunks import COSTS, Chunk, list_chunks, sum_up, take_part
 from nephrospot.engine import ChunkAnswer, Engine
 from nephrospot.errors import InputError
@@ -138,7 +138,7 @@ def _predict_chunks(
         unit="window", file=sys.stderr, disable=not sys.stderr.isatty(),
     )  # fmt: skip
     with ThreadPoolExecutor(1) as behind:
-        hand_over = HandOver(behind, max(TOGETHER, engine.batch_size))
+        hand_over = HandOver(behind, max(engine.together, engine.batch_size))
         current, answer = None, None
         for batch, windows in _read_batches(slide, chunks, engine):
             margins = engine.answer(windows, readings, batch[0][0].scheme.halo_px)
@@ -158,7 +158,7 @@ def _predict_chunks(
 def _read_batches(
     slide: Slide, chunks: list[Chunk], engine: Engine
 ) -> Iterator[tuple[list[tuple[Chunk, int, int]], Tensor | RawWindows]]:
-    """Batches of windows in order, two of them read ahead."""
+    """Batches of windows in order, read ahead by other threads."""
 
     def read(item: tuple[Chunk, int, int]) -> Tensor | RawWindows:
         chunk, x, y = item
@@ -169,7 +169,7 @@ def _read_batches(
         return engine.prepare(slide.read_parts(*corner, grid.scale, scheme.window_px), scheme.window_px)
 
     items = [(chunk, x, y) for chunk in chunks for x, y in chunk.windows]
-    windows = read_ahead(read, items, engine.readers, 2 * max(TOGETHER, engine.batch_size))
+    windows = read_ahead(read, items, engine.readers, engine.together, max(engine.together, 2 * engine.batch_size))
     while batch := list(islice(windows, engine.batch_size)):
         yield [item for item, _ in batch], _join([window for _, window in batch])
 

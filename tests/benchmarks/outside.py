@@ -1,0 +1,86 @@
+"""Processor time outside the network on a slide of 100 MP at 10×, beside what decoding JPEG costs in the same minute.
+
+    python tests/benchmarks/outside.py --runs 5 --table results/outside.tsv
+
+The target, 1.5 s, was set on a machine that decoded 353 megapixels of tissue a processor second (JPEG tiles of 256 px
+in memory, by imagecodecs). A shared machine changes its speed by the minute, so that rate is measured before and after
+every run, and ``outside_then_s`` is what the run would have taken at 353: its seconds times the rate by 353.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from pathlib import Path
+
+import tifffile
+from bench import PROJECT, run
+from decode import decode_once
+
+TARGET_S, TARGET_RATE = 1.5, 353
+COLUMNS = {
+    "forward_s": ".1f", "outside_s": ".2f", "share_of_wall": ".3f", "peak_mb": ".0f", "jpeg_mp_per_s": ".0f",
+    "outside_then_s": ".2f",
+}  # fmt: skip
+
+
+def list_jpegs(path: Path) -> tuple[list[bytes], float]:
+    """Level 1's tiles of tissue as they lie in the file (glass has few bytes), and how many megapixels they hold."""
+    data = path.read_bytes()
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.pages[1]
+        spans = zip(page.dataoffsets, page.databytecounts, strict=True)
+        tiles = [data[at : at + size] for at, size in spans if size > max(page.databytecounts) / 2]
+        return tiles, len(tiles) * page.tilewidth * page.tilelength / 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--work", type=Path, default=PROJECT / "results/bench")
+    parser.add_argument("--table", type=Path, default=Path("results/outside.tsv"))
+    arguments = parser.parse_args()
+    slide, weights, output = (
+        arguments.work / "slide-10000.tiff",
+        arguments.work / "outside.pt",
+        arguments.work / "outside",
+    )
+    output.mkdir(parents=True, exist_ok=True)
+    if not slide.exists():
+        run(sys.executable, "slide.py", slide, "--side", 10_000, settings=True)
+    run(sys.executable, "engine.py", "--fit", slide, weights, output, settings=True)
+    tiles, megapixels = list_jpegs(slide)
+    lines, rows = ["\t".join(COLUMNS)], []
+    print(lines[0], flush=True)
+    decode_once(tiles)
+    before = decode_once(tiles)
+    for _ in range(arguments.runs):
+        run(sys.executable, "engine.py", slide, weights, output, settings=True)
+        after = decode_once(tiles)
+        facts = json.loads((output / "facts.json").read_text())
+        rate = megapixels / ((before + after) / 2)
+        row = {
+            "forward_s": facts["forward_cpu_seconds"],
+            "outside_s": facts["other_cpu_seconds"],
+            "share_of_wall": facts["forward_wall_seconds"] / facts["wall_seconds"],
+            "peak_mb": facts["peak_mb"],
+            "jpeg_mp_per_s": rate,
+            "outside_then_s": facts["other_cpu_seconds"] * rate / TARGET_RATE,
+        }
+        before = after
+        rows.append(row)
+        lines.append("\t".join(format(row[name], shape) for name, shape in COLUMNS.items()))
+        print(lines[-1], flush=True)
+    arguments.table.parent.mkdir(parents=True, exist_ok=True)
+    arguments.table.write_text("\n".join(lines) + "\n")
+    seconds, then = (statistics.median(row[name] for row in rows) for name in ("outside_s", "outside_then_s"))
+    print(
+        f"median {seconds:.2f} s, at {TARGET_RATE} MP of JPEG a second {then:.2f} s (target {TARGET_S} s); "
+        f"all runs in {arguments.table}"
+    )
+
+
+if __name__ == "__main__":
+    main()
