@@ -131,6 +131,19 @@ class MethodTests:
         assert found.shape == whole.shape and far(found, whole) < 1e-5
 
     @torch.inference_mode()
+    def test_foreground_is_where_margins_are_above_zero(self, small):
+        images, core = draw(2, 64, 64), slice(9, 56)
+        for form in (small, quicken(small)):
+            margins = form.margins(images, READINGS, core)
+            bits, finite = form.foreground(images, READINGS, core)
+            assert bits.dtype == torch.uint8 and bits.shape == (2, 47, 47) and finite == [True, True]
+            for reading in range(len(READINGS)):
+                differ = (bits >> reading & 1).bool() != (margins[:, reading] > 0)
+                assert differ.float().mean() < 0.001 and not (margins[:, reading].abs() > 1e-5)[differ].any()
+        images[1, :, 30:34, 30:34] = torch.nan
+        assert small.foreground(images, READINGS, core)[1] == [True, False]
+
+    @torch.inference_mode()
     def test_each_image_is_answered_for_its_own_tissue(self, small):
         """Whatever else is in the batch, and in whichever order."""
         tissues = torch.tensor([3, 0, 5, 1, 3, 2, 4])

@@ -10,6 +10,7 @@ import pytest
 import tifffile
 import torch
 
+from nephrospot.engine import Engine
 from nephrospot.errors import InputError
 from nephrospot.predict import join_stores
 from nephrospot.slide import open_slide
@@ -146,6 +147,13 @@ class SmallMemory(Threshold):
         return super().forward(images, *ids)
 
 
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """Answers stay on the device until a chunk of them is a mask."""
+    monkeypatch.setattr(Engine, "packs", False)
+
+
+@pytest.mark.usefixtures("as_on_a_gpu")
 def test_out_of_memory_halves_the_batch_and_says_so(slide, tmp_path, whole_run, caplog):
     predict(slide, tmp_path / "p.zarr", SmallMemory(), batch_size=8)
     assert files_of(tmp_path / "p.zarr") == whole_run[1]
@@ -156,6 +164,7 @@ def test_out_of_memory_halves_the_batch_and_says_so(slide, tmp_path, whole_run, 
     ], "once for each size, not for every batch"
 
 
+@pytest.mark.usefixtures("as_on_a_gpu")
 def test_a_window_that_never_fits_is_a_sentence(slide, tmp_path):
     class NoMemory(Threshold):
         def forward(self, *inputs):

@@ -160,3 +160,22 @@ def test_signs_are_packed_and_what_isnt_finite_is_told():
         broken = whole.copy()
         broken[2, 15, 23] = wrong
         assert not kernels.pack_signs(broken, bits)
+
+
+def test_shares_are_packed_where_a_readings_classes_have_more_than_half():
+    logits = torch.randn(16, 24, 7, generator=torch.Generator().manual_seed(2)) * 3
+    logits[3, 4] = torch.tensor([500.0, -500, 0, 0, 0, 0, 0])
+    logits[5, 6] = -1000.0  # none of the exponentials may vanish for all
+    own = np.zeros((3, 7), bool)
+    own[0, 1] = own[1, [2, 3, 4, 5]] = own[2, 0] = True
+    bits = np.full((16, 24), 255, np.uint8)
+    assert kernels.pack_shares(logits.numpy(), own, bits)
+    shares = logits.double().softmax(dim=2).numpy()
+    assert np.array_equal(
+        bits, sum((shares[..., o].sum(axis=2) > 0.5).astype(np.uint8) << r for r, o in enumerate(own))
+    )
+    assert bits[3, 4] == 4 and bits[5, 6] == 2 and len(np.unique(bits)) > 3
+    for wrong in (np.nan, np.inf, -np.inf):
+        broken = logits.numpy().copy()
+        broken[15, 23, 6] = wrong
+        assert not kernels.pack_shares(broken, own, bits)

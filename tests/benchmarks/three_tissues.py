@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from network import CLASSES
+import torch
 from torch import Tensor
 
 from nephrospot.compiled import compile_loops
@@ -18,32 +18,33 @@ class ThreeTissues(Method):
         super().__init__()
         self.network = network
 
-    def margins(self, images, readings, core=None) -> Tensor:
-        """See `Method.margins`; the readings must be `network.TISSUES` in their order."""
-        logits = self.network(images, core).float()
-        margins = logits.new_empty(len(logits), CLASSES - 1, *logits.shape[2:])
-        for own, out in zip(logits.numpy(), margins.numpy(), strict=True):
-            lead(own, out)
-        return margins[:, : len(readings)]
+    def foreground(self, images, readings, core=None) -> tuple[Tensor, list[bool]]:
+        """See `Method.foreground`; the readings must be `network.TISSUES` in their order."""
+        logits = self.network(images, core)
+        bits = torch.empty(len(logits), *logits.shape[2:], dtype=torch.uint8)
+        finite = [pack_largest(own, out) for own, out in zip(logits.numpy(), bits.numpy(), strict=True)]
+        return bits, finite
 
 
 @compile_loops
-def lead(logits: np.ndarray, margins: np.ndarray) -> None:
-    """By how much each tissue's logit is above the largest of the others: nine passes over memory in plain torch.
+def pack_largest(logits: np.ndarray, bits: np.ndarray) -> bool:
+    """Bit r is set where the logit behind r is above all others; whether all are finite. In plain torch nine passes.
 
     Parameters
     ----------
     logits : float32 (4, rows, columns)
-    margins : float32 (3, rows, columns), written
+    bits : uint8 (rows, columns), written
     """
-    for row in range(logits.shape[1]):
-        for column in range(logits.shape[2]):
-            z, a, b, c = (
-                logits[0, row, column],
-                logits[1, row, column],
-                logits[2, row, column],
-                logits[3, row, column],
+    broken = 0
+    for row in range(bits.shape[0]):
+        line0, line1, line2, line3, out = logits[0, row], logits[1, row], logits[2, row], logits[3, row], bits[row]
+        for column in range(out.size):
+            z, a, b, c = line0[column], line1[column], line2[column], line3[column]
+            sum_of_all = z + a + b + c
+            broken += sum_of_all - sum_of_all != 0
+            out[column] = (
+                np.uint8(a > max(z, max(b, c)))
+                | np.uint8(b > max(z, max(a, c))) << 1
+                | np.uint8(c > max(z, max(a, b))) << 2
             )
-            margins[0, row, column] = a - max(z, b, c)
-            margins[1, row, column] = b - max(z, a, c)
-            margins[2, row, column] = c - max(z, a, b)
+    return broken == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -82,6 +83,11 @@ class Engine:
         self._marks: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
 
     @property
+    def packs(self) -> bool:
+        """Whether it can be asked for `foreground`."""
+        return self.device.type == "cpu"
+
+    @property
     def describe(self) -> dict[str, str]:
         """device and precision, as predict.json says them; masks of another pair may differ by rounding."""
         device = torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu"
@@ -141,13 +147,26 @@ class Engine:
             self.batch_size = half
         return torch.cat([self.answer(part, readings, halo_px) for part in (windows[:half], windows[half:])])
 
+    @torch.inference_mode()
+    def foreground(self, windows: Tensor, readings: list[Reading], halo_px: int) -> tuple[Tensor, list[bool]]:
+        """Where the answers are above zero, a bit a reading, and which windows' are finite; on a CPU.
+
+        Returns
+        -------
+        uint8 (N, kept, kept) and N times bool, see `nephrospot.models.Method.foreground`
+        """
+        return self._call(self.method.foreground, windows, readings, halo_px)
+
     def _pass(self, windows: Tensor | RawWindows, readings: list[Reading], halo_px: int) -> Tensor:
         images = windows if isinstance(windows, Tensor) else self._load(windows)
+        return self._call(self.method.margins, images, readings, halo_px)
+
+    def _call(self, ask: Callable, images: Tensor, readings: list[Reading], halo_px: int):
         ids = [(tissue_id(reading.tissue), scale_id(reading.scale_code)) for reading in readings]
         begin = self._mark()
-        margins = self.method.margins(images, ids, core=slice(halo_px, images.shape[-1] - halo_px))
+        answer = ask(images, ids, core=slice(halo_px, images.shape[-1] - halo_px))
         self._mark(begin)
-        return margins
+        return answer
 
     def _load(self, windows: RawWindows) -> Tensor:
         """Bytes to the device, where they are resampled and become numbers, channels last."""
@@ -183,7 +202,8 @@ class ChunkAnswer:
         self.scheme, self.n, self.side_px = scheme, n, side_px
         self.bits = torch.zeros((side_px, side_px), dtype=torch.uint8, device=device)
         self.values = torch.tensor([1 << bit for bit in range(n)], dtype=torch.uint8, device=device).view(n, 1, 1)
-        self.finite: list[tuple[tuple[int, int], Tensor | bool]] = []
+        self.finite: list[tuple[tuple[int, int], Tensor]] = []
+        self.broken: list[tuple[int, int]] = []
         if not scheme.covers_once:
             kind = torch.uint8 if scheme.min_votes else torch.float32
             self.sums = torch.zeros((n, side_px, side_px), dtype=kind, device=device)
@@ -195,24 +215,34 @@ class ChunkAnswer:
 
         ``place`` is what the window is called when it turns out that its answer isn't finite.
         """
-        kept = margins.shape[-1]
-        top, left = max(y, 0), max(x, 0)
-        bottom, right = min(y + kept, self.side_px), min(x + kept, self.side_px)
-        inside = margins[:, top - y : bottom - y, left - x : right - x]
-        if self.scheme.covers_once and margins.device.type == "cpu":
-            # One pass over the numbers, with nothing in between.
-            finite = kernels.pack_signs(inside.numpy(), self.bits.numpy()[top:bottom, left:right])
-            self.finite.append((place, finite))
-            return
+        here, part = self._overlap(x, y, margins.shape[-1])
+        inside = margins[:, *part]
         # A sum is finite where all its terms are; it is looked at once a chunk, so that the GPU needn't wait.
         self.finite.append((place, torch.isfinite(margins.sum())))
         if self.scheme.covers_once:
-            self.bits[top:bottom, left:right] = self._pack(inside > 0)
+            self.bits[here] = self._pack(inside > 0)
         elif self.scheme.min_votes:
-            self.sums[:, top:bottom, left:right] += inside > 0
+            self.sums[:, *here] += inside > 0
         else:
             # Every pixel has the same windows in every reading, so the sign of the weighted sum is that of the mean.
-            self.sums[:, top:bottom, left:right] += inside * self.weights[top - y : bottom - y, left - x : right - x]
+            self.sums[:, *here] += inside * self.weights[part]
+
+    def put_bits(self, place: tuple[int, int], x: int, y: int, bits: np.ndarray, finite: bool) -> None:
+        """Put one window's bits of `Engine.foreground`, uint8 (kept, kept), in their place; for windows that don't
+        overlap, on a CPU."""
+        here, part = self._overlap(x, y, bits.shape[-1])
+        self.bits.numpy()[here] = bits[part]
+        if not finite:
+            self.broken.append(place)
+
+    def _overlap(self, x: int, y: int, kept: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+        """Rows and columns that a window's answer has in common with the chunk: the chunk's, and the answer's."""
+        here, part = [], []
+        for at in (y, x):
+            first, last = max(at, 0), min(at + kept, self.side_px)
+            here.append(slice(first, last))
+            part.append(slice(first - at, last - at))
+        return tuple(here), tuple(part)
 
     @torch.inference_mode()
     def finish(self) -> tuple[np.ndarray, list[tuple[int, int]]]:
@@ -220,10 +250,8 @@ class ChunkAnswer:
         if not self.scheme.covers_once:
             yes = self.sums >= self.scheme.min_votes if self.scheme.min_votes else self.sums > 0
             self.bits = self._pack(yes)
-        flags = [flag for _, flag in self.finite]
-        if flags and isinstance(flags[0], Tensor):
-            flags = torch.stack(flags).cpu().tolist()
-        broken = [place for (place, _), flag in zip(self.finite, flags, strict=True) if not flag]
+        flags = torch.stack([flag for _, flag in self.finite]).cpu().tolist() if self.finite else []
+        broken = [place for (place, _), flag in zip(self.finite, flags, strict=True) if not flag] + self.broken
         return self.bits.cpu().numpy(), broken
 
     def _pack(self, yes: Tensor) -> Tensor:

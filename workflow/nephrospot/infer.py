@@ -141,13 +141,20 @@ def _predict_chunks(
         hand_over = HandOver(behind, max(engine.together, engine.batch_size))
         current, answer = None, None
         for batch, windows in _read_batches(slide, chunks, engine):
-            margins = engine.answer(windows, readings, batch[0][0].scheme.halo_px)
-            for (chunk, x, y), margin in zip(batch, margins, strict=True):
+            scheme = batch[0][0].scheme
+            packed = engine.packs and scheme.covers_once
+            if packed:
+                bits, finite = engine.foreground(windows, readings, scheme.halo_px)
+                answers = list(zip(bits.numpy(), finite, strict=True))
+            else:
+                answers = [(margin,) for margin in engine.answer(windows, readings, scheme.halo_px)]
+            for (chunk, x, y), parts in zip(batch, answers, strict=True):
                 if chunk is not current:
                     if current is not None:
                         hand_over(writer.write, current, answer, writer.spend())
                     current, answer = chunk, ChunkAnswer(chunk.side_px, len(readings), chunk.scheme, engine.device)
-                hand_over(answer.put, (x, y), x - chunk.left_px, y - chunk.top_px, margin)
+                put = answer.put_bits if packed else answer.put
+                hand_over(put, (x, y), x - chunk.left_px, y - chunk.top_px, *parts)
             bar.update(len(batch))
         if current is not None:
             hand_over(writer.write, current, answer, writer.spend())

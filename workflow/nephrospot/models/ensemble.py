@@ -73,6 +73,15 @@ class Ensemble(Method):
                 average.add(member.margins(turned, readings, asked)[:, :, rows, columns].flip(axes))
         return average.foreground - average.background
 
+    def foreground(
+        self, images: Tensor, readings: Sequence[tuple[int, int]], core: slice | None = None
+    ) -> tuple[Tensor, list[bool]]:
+        """See `Method.foreground`."""
+        if len(self.members) > 1 or self.flips:
+            return super().foreground(images, readings, core)
+        self.check_size(images)
+        return self.members[0].foreground(images, readings, core)
+
 
 class Average:
     """A running average of probabilities, held as logarithms so that none rounds to 0 or 1.

@@ -272,6 +272,42 @@ def pack_signs(margins: np.ndarray, bits: np.ndarray) -> bool:
 
 
 @compile_loops
+def pack_shares(logits: np.ndarray, own: np.ndarray, bits: np.ndarray) -> bool:
+    """Bit r of a pixel is set where the r-th reading's classes have more than half of the soft-max; whether all logits
+    are finite.
+
+    Parameters
+    ----------
+    logits : float32 (rows, columns, classes)
+    own : bool (readings, classes)
+    bits : uint8 (rows, columns), written
+    """
+    readings, classes = own.shape
+    shares = np.empty(classes, np.float32)
+    broken = 0
+    for row in range(bits.shape[0]):
+        for column in range(bits.shape[1]):
+            line = logits[row, column]
+            top = line[0]
+            for j in range(classes):
+                top = max(top, line[j])
+                broken += line[j] - line[j] != ZERO
+            for j in range(classes):
+                shares[j] = np.exp(line[j] - top)  # the largest is 1, so that not all vanish
+            packed = np.uint8(0)
+            for reading in range(readings):
+                mine, others = ZERO, ZERO
+                for j in range(classes):
+                    if own[reading, j]:
+                        mine += shares[j]
+                    else:
+                        others += shares[j]
+                packed |= np.uint8(1 << reading) if mine > others else np.uint8(0)
+            bits[row, column] = packed
+    return broken == 0
+
+
+@compile_loops
 def count_bits(words: np.ndarray, counts: np.ndarray) -> None:
     """In how many bytes of ``words`` each bit is set.
 

@@ -1,7 +1,8 @@
 """What every segmentation method has in common: tissues, scale codes, and one way to be called.
 
 A method is a torch module. It is trained through ``forward`` (one tissue and one scale code for
-each image) and ``loss``, and read through ``margins`` (all tissues of a magnification from one pass).
+each image) and ``loss``, and read through ``margins`` (all tissues of a magnification from one pass), or
+``foreground``, which are their signs.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from nephrospot.models import kernels
 from nephrospot.models.loss import segmentation_loss
 from nephrospot.tissue_codes import SCALE_CODES, TISSUES, scale_id, tissue_id
 
@@ -64,6 +66,28 @@ class Method(nn.Module):
             logits = self(images, *ids).float()
             margins.append((logits[:, 1] - logits[:, 0])[:, core, core])
         return torch.stack(margins, dim=1)
+
+    def foreground(
+        self, images: Tensor, readings: Sequence[tuple[int, int]], core: slice | None = None
+    ) -> tuple[Tensor, list[bool]]:
+        """Where `margins` are above zero, on a CPU; methods that know it without them say it themselves.
+
+        Parameters
+        ----------
+        images, readings, core
+            As for `margins`; at most eight readings.
+
+        Returns
+        -------
+        bits : uint8 (N, H, W) or its core
+            Bit r is set where the r-th reading's margin is above zero.
+        finite : list of bool
+            Whether all numbers that an image's bits come from are finite.
+        """
+        margins = self.margins(images, readings, core)
+        bits = torch.empty(len(margins), *margins.shape[2:], dtype=torch.uint8)
+        finite = [kernels.pack_signs(own, out) for own, out in zip(margins.numpy(), bits.numpy(), strict=True)]
+        return bits, finite
 
     def loss(self, logits: Tensor, masks: Tensor) -> Tensor:
         """What is minimised: logits (N, 2, H, W) against 0/1 masks (N, H, W) of the one labelled tissue; a scalar."""
