@@ -15,7 +15,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from nephrospot.models import kernels
 from nephrospot.models.loss import competing_loss
 from nephrospot.models.method import TISSUES, Method
 
@@ -68,6 +67,8 @@ class Competing(Method):
         self, images: Tensor, readings: Sequence[tuple[int, int]], core: slice | None = None
     ) -> tuple[Tensor, list[bool]]:
         """See `Method.foreground`; in one pass over the logits, where the margins' logarithms take two a reading."""
+        from nephrospot.models import kernels  # which imports numba: who only trains needs none
+
         logits = self.classify(images, core).permute(0, 2, 3, 1).float().contiguous()
         own = OWN[[tissue for tissue, _ in readings]].numpy()
         bits = torch.empty(logits.shape[:3], dtype=torch.uint8)

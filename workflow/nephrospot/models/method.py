@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nephrospot.models import kernels
 from nephrospot.models.loss import segmentation_loss
 from nephrospot.tissue_codes import SCALE_CODES, TISSUES, scale_id, tissue_id
 
@@ -84,6 +83,8 @@ class Method(nn.Module):
         finite : list of bool
             Whether all numbers that an image's bits come from are finite.
         """
+        from nephrospot.models import kernels  # which imports numba: who only trains needs none
+
         margins = self.margins(images, readings, core)
         bits = torch.empty(len(margins), *margins.shape[2:], dtype=torch.uint8)
         finite = [kernels.pack_signs(own, out) for own, out in zip(margins.numpy(), bits.numpy(), strict=True)]
