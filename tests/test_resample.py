@@ -51,6 +51,8 @@ def test_pixels_that_need_no_resampling_are_left_alone(smooth):
 
 def test_a_slide_s_masks_are_the_same(tmp_path, monkeypatch):
     class Resampling(infer.Engine):
+        packs = False
+
         def __init__(self, *arguments):
             super().__init__(*arguments)
             self.resamples = True

@@ -25,7 +25,8 @@ from nephrospot.models import build
 from nephrospot.models.fast import quicken
 
 TUNABLES = "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592"
-READINGS = {"omni-seg": [(0, 1), (1, 1), (4, 1)], "multi-unet": [(0, 1)]}
+THREE = [(0, 1), (1, 1), (4, 1)]
+READINGS = {"omni-seg": THREE, "multi-unet": [(0, 1)], "tal": THREE, "multi-class": THREE, "multi-kidney": THREE}
 HALO_PX = {256: 32, 512: 64}
 
 
@@ -79,6 +80,7 @@ def measure(network: str, width: int, size: int, seconds: float, tuned: bool) ->
         "eager channels last, core": (1, lambda: last.margins(image, readings, core)),
         "quickened": (1, lambda: fast.margins(image, readings)),
         "quickened, core": (1, lambda: fast.margins(image, readings, core)),
+        "quickened, core, bits": (1, lambda: fast.foreground(image, readings, core)),
     }
     products = {"": lambda: square @ square}
     if torch.cpu._is_amx_tile_supported():
@@ -90,6 +92,7 @@ def measure(network: str, width: int, size: int, seconds: float, tuned: bool) ->
             "bf16 eager channels last, core": (1, lambda: plain_half.margins(image_half, readings, core)),
             "bf16 quickened": (1, lambda: fast_half.margins(image_half, readings)),
             "bf16 quickened, core": (1, lambda: fast_half.margins(image_half, readings, core)),
+            "bf16 quickened, core, bits": (1, lambda: fast_half.foreground(image_half, readings, core)),
         }
     passes = passes if tuned else dict(list(passes.items())[:1])
     least = least_seconds(products | {k: run for k, (_, run) in passes.items()}, seconds)
