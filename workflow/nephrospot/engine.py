@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 GPU_BATCH = 32
 GPU_READERS = 8
-TOGETHER, GPU_TOGETHER = 16, 4  # on a GPU all readers are to be at work on the next two batches
+TOGETHER = 4  # so that on a GPU all readers are at work on the next batch
 
 
 def choose_device() -> torch.device:
@@ -77,7 +77,7 @@ class Engine:
         else:
             self.method = method.to(self.device, self.dtype, memory_format=torch.channels_last).eval()
         self.batch_size = batch_size or (1 if on_cpu else GPU_BATCH)
-        self.readers, self.together = (1, TOGETHER) if on_cpu else (GPU_READERS, GPU_TOGETHER)
+        self.readers, self.together = 1 if on_cpu else GPU_READERS, TOGETHER
         self.resamples = not on_cpu
         self._seconds = 0.0
         self._marks: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
