@@ -10,7 +10,6 @@ import os
 import re
 import threading
 from collections import OrderedDict
-from concurrent.futures import Future
 from pathlib import Path
 from typing import NamedTuple
 
@@ -206,34 +205,37 @@ class _TileCache:
     """The tiles used last, up to a number of bytes; a tile that two threads want is decoded once."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._tiles: OrderedDict[tuple[int, int, int], Future] = OrderedDict()
+        self._tiles: OrderedDict[tuple[int, int, int], np.ndarray] = OrderedDict()
+        self._turns: dict[tuple[int, int, int], threading.Lock] = {}  # of tiles that a thread is decoding
         self._bytes, self._max_bytes = 0, max_bytes
         self._lock = threading.Lock()
 
     def get(self, key: tuple[int, int, int], decode) -> np.ndarray:
-        with self._lock:
-            future = self._tiles.get(key)
-            if future is not None:
-                self._tiles.move_to_end(key)
-            else:
-                mine = self._tiles[key] = Future()
-        if future is not None:
-            return future.result()
+        while True:
+            with self._lock:
+                tile = self._tiles.get(key)
+                if tile is not None:
+                    self._tiles.move_to_end(key)
+                    return tile
+                turn = self._turns.get(key)
+                if turn is None:
+                    turn = self._turns[key] = threading.Lock()
+                    turn.acquire()
+                    break
+            with turn:
+                pass  # until the other thread has it, or failed, which this one finds out by itself
         try:
             tile = decode(key)
-        except BaseException as error:
             with self._lock:
-                del self._tiles[key]
-            mine.set_exception(error)
-            raise
-        with self._lock:
-            mine.set_result(tile)
-            self._bytes += tile.nbytes
-            while self._bytes > self._max_bytes:
-                # A tile still being decoded isn't counted yet and mustn't go: others may wait for it.
-                oldest = next(k for k, waiting in self._tiles.items() if waiting.done())
-                self._bytes -= self._tiles.pop(oldest).result().nbytes
-        return tile
+                self._tiles[key] = tile
+                self._bytes += tile.nbytes
+                while self._bytes > self._max_bytes:
+                    self._bytes -= self._tiles.popitem(last=False)[1].nbytes
+            return tile
+        finally:
+            with self._lock:
+                del self._turns[key]
+            turn.release()
 
 
 def _check_jpeg(data: bytes) -> None:

@@ -7,6 +7,7 @@ the threads which feed it only decode.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -48,7 +49,7 @@ class Sampling:
     @property
     def corner(self) -> tuple[int, int]:
         """(x, y) of the block that the first pixel begins in."""
-        return int(np.floor(self.first_x)), int(np.floor(self.first_y))
+        return math.floor(self.first_x), math.floor(self.first_y)
 
     @property
     def shift(self) -> tuple[float, float]:
@@ -64,7 +65,7 @@ class Sampling:
     def count_blocks(self, width: int, height: int) -> tuple[int, int]:
         """Columns and rows of blocks that a window of this size touches."""
         columns, rows = (
-            int(np.ceil(shift + self.ratio * (size - 1))) + 1
+            math.ceil(shift + self.ratio * (size - 1)) + 1
             for shift, size in zip(self.shift, (width, height), strict=True)
         )
         return columns, rows

@@ -6,6 +6,7 @@ Coordinates are (x, y) in level-0 pixels; arrays are (row, column, channel).
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from pathlib import Path
 
@@ -183,7 +184,7 @@ class Slide:
         """
         index = self.choose_level(scale)
         sampling = Sampling.of(x_px, y_px, scale, self.levels[index].downsample)
-        blocks = int(np.ceil(sampling.ratio * (side - 1))) + 2
+        blocks = math.ceil(sampling.ratio * (side - 1)) + 2
         region = self._read_blocks(index, sampling, blocks, blocks)
         return RawWindows(region[None], np.float32([sampling.shift]), sampling.block, sampling.ratio, side)
 
