@@ -84,7 +84,7 @@ def test_threads_read_what_one_thread_reads(tmp_path, monkeypatch):
 
 
 def test_the_cache_stays_within_its_bytes_and_decodes_a_tile_once():
-    cache, tile = direct_tiff._TileCache(10_000), np.zeros(3_000, np.uint8)
+    cache, tile = direct_tiff.TileCache(10_000), np.zeros(3_000, np.uint8)
     decoded, start = [], Barrier(4)
 
     def want(key):
@@ -100,7 +100,7 @@ def test_the_cache_stays_within_its_bytes_and_decodes_a_tile_once():
 
 
 def test_a_tile_that_could_not_be_decoded_is_tried_again():
-    cache = direct_tiff._TileCache(10_000)
+    cache = direct_tiff.TileCache(10_000)
 
     def fail(key):
         raise OSError("the share was away")
@@ -202,7 +202,7 @@ def test_a_tile_damaged_after_the_probe_stops_with_its_place(tmp_path, name):
     with open_slide(path) as slide:
         assert slide.decoder == "direct"
         # The probe may have seen the tile while it was whole.
-        slide._direct._cache = direct_tiff._TileCache(0)
+        slide._direct._cache = direct_tiff.TileCache(0)
         slide._pixels._slide.set_cache(openslide.OpenSlideCache(0))
         with path.open("r+b") as file:
             file.seek(offset)
@@ -220,7 +220,7 @@ def test_a_tile_damaged_after_the_probe_stops_with_its_place(tmp_path, name):
 def test_a_file_cut_short_stops_with_the_place(tmp_path):
     path = write_slide(tmp_path / "slide.tiff", "jpeg 4:2:0", levels=1)
     with open_slide(path) as slide:
-        slide._direct._cache = direct_tiff._TileCache(0)
+        slide._direct._cache = direct_tiff.TileCache(0)
         with path.open("r+b") as file:
             file.truncate(path.stat().st_size // 2)
         assert slide.read_window(0, 0, 1, 100, 100).shape == (100, 100, 3)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import threading
-from collections import OrderedDict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +18,7 @@ import tifffile
 from tifffile import COMPRESSION, PHOTOMETRIC
 
 from nephrospot.pixels import TIFF_ERRORS, list_pages
+from nephrospot.tile_cache import TileCache
 
 # A row of windows shares tiles with the next one through its halo, and a chunk with its neighbour: 4 % more are decoded
 # than with 64 MB, 12 % with 32.
@@ -124,7 +123,7 @@ class DirectTiff:
 
     def __init__(self, path: str | Path, pages: list[tifffile.TiffPage]) -> None:
         self.levels = [_TileLevel(page) for page in pages]
-        self._cache = _TileCache(CACHE_BYTES)
+        self._cache = TileCache(CACHE_BYTES)
         self._file = Path(path).open("rb", buffering=0)  # noqa: SIM115 (until close)
         self._size = os.fstat(self._file.fileno()).st_size
 
@@ -176,7 +175,7 @@ class DirectTiff:
     def close(self) -> None:
         """Close the file and let go of the tiles."""
         self._file.close()
-        self._cache = _TileCache(0)
+        self._cache = TileCache(0)
 
 
 class _TileLevel:
@@ -199,43 +198,6 @@ class _TileLevel:
         if tile is None or tile.shape != (1, self.tile_height, self.tile_width, 3):
             raise TileError("a tile holds fewer pixels than it should")
         return tile[0]
-
-
-class _TileCache:
-    """The tiles used last, up to a number of bytes; a tile that two threads want is decoded once."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._tiles: OrderedDict[tuple[int, int, int], np.ndarray] = OrderedDict()
-        self._turns: dict[tuple[int, int, int], threading.Lock] = {}  # of tiles that a thread is decoding
-        self._bytes, self._max_bytes = 0, max_bytes
-        self._lock = threading.Lock()
-
-    def get(self, key: tuple[int, int, int], decode) -> np.ndarray:
-        while True:
-            with self._lock:
-                tile = self._tiles.get(key)
-                if tile is not None:
-                    self._tiles.move_to_end(key)
-                    return tile
-                turn = self._turns.get(key)
-                if turn is None:
-                    turn = self._turns[key] = threading.Lock()
-                    turn.acquire()
-                    break
-            with turn:
-                pass  # until the other thread has it, or failed, which this one finds out by itself
-        try:
-            tile = decode(key)
-            with self._lock:
-                self._tiles[key] = tile
-                self._bytes += tile.nbytes
-                while self._bytes > self._max_bytes:
-                    self._bytes -= self._tiles.popitem(last=False)[1].nbytes
-            return tile
-        finally:
-            with self._lock:
-                del self._turns[key]
-            turn.release()
 
 
 def _check_jpeg(data: bytes) -> None:

@@ -26,7 +26,8 @@ from nephrospot.beside import HandOver, read_ahead
 from nephrospot.chunks import COSTS, Chunk, list_chunks, sum_up, take_part
 from nephrospot.engine import ChunkAnswer, Engine
 from nephrospot.errors import InputError
-from nephrospot.models import Method, kernels
+from nephrospot.models import Method
+from nephrospot.models.bits import count_bits
 from nephrospot.readings import Reading
 from nephrospot.sampling import RawWindows, join_raw
 from nephrospot.scheme import Scheme, chunk_cells, make_scheme
@@ -238,7 +239,7 @@ def count_foreground(bits: np.ndarray, n: int) -> list[int]:
     if flat.size % 8:
         flat = np.pad(flat, (0, -flat.size % 8))
     counts = np.empty(n, np.int64)
-    kernels.count_bits(flat.view(np.uint64), counts)
+    count_bits(flat.view(np.uint64), counts)
     return counts.tolist()
 
 

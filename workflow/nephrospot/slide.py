@@ -134,8 +134,7 @@ class Slide:
         -----
         Resampled as `nephrospot.sampling` says, so that neighbouring windows see the same pixels.
         """
-        index = self.choose_level(scale)
-        sampling = Sampling.of(x_px, y_px, scale, self.levels[index].downsample)
+        index, sampling = self._sample(x_px, y_px, scale)
         columns, rows = sampling.count_blocks(width, height)
         region = self._read_blocks(index, sampling, columns, rows)
         if sampling.block > 1:
@@ -158,9 +157,8 @@ class Slide:
         side
             Width and height of the window in output pixels.
         """
-        index = self.choose_level(scale)
+        index, sampling = self._sample(x_px, y_px, scale)
         level = self.levels[index]
-        sampling = Sampling.of(x_px, y_px, scale, level.downsample)
         left, top = sampling.corner
         inside = 0 <= left <= level.width_px - side and 0 <= top <= level.height_px - side
         if self._direct and inside and sampling.is_stored:
@@ -169,7 +167,7 @@ class Slide:
         return [Part(self.read_window(x_px, y_px, scale, side, side), 0, 0, 0, 0, side, side)]
 
     def read_raw(self, x_px: float, y_px: float, scale: float, side: int) -> RawWindows:
-        """One window as it is stored, to be resampled elsewhere (`nephrospot.sampling.resample`).
+        """One window as it is stored, to be resampled elsewhere (`nephrospot.resample`).
 
         Parameters
         ----------
@@ -182,11 +180,15 @@ class Slide:
         -------
         RawWindows of length 1, whose shape depends on ``scale`` and ``side`` alone
         """
-        index = self.choose_level(scale)
-        sampling = Sampling.of(x_px, y_px, scale, self.levels[index].downsample)
+        index, sampling = self._sample(x_px, y_px, scale)
         blocks = math.ceil(sampling.ratio * (side - 1)) + 2
         region = self._read_blocks(index, sampling, blocks, blocks)
         return RawWindows(region[None], np.float32([sampling.shift]), sampling.block, sampling.ratio, side)
+
+    def _sample(self, x_px: float, y_px: float, scale: float) -> tuple[int, Sampling]:
+        """The level that a window is read from, and how its pixels lie on that level's."""
+        index = self.choose_level(scale)
+        return index, Sampling.of(x_px, y_px, scale, self.levels[index].downsample)
 
     def read_overview(self, mpp: float, target_mpp: float, max_input_px: int = 4096) -> np.ndarray:
         """Read the whole slide at ``target_mpp`` in blocks, so that memory doesn't grow with a slide

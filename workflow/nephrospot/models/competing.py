@@ -67,12 +67,12 @@ class Competing(Method):
         self, images: Tensor, readings: Sequence[tuple[int, int]], core: slice | None = None
     ) -> tuple[Tensor, list[bool]]:
         """See `Method.foreground`; in one pass over the logits, where the margins' logarithms take two a reading."""
-        from nephrospot.models import kernels  # which imports numba: who only trains needs none
+        from nephrospot.models.bits import pack_shares  # which imports numba: who only trains needs none
 
         logits = self.classify(images, core).permute(0, 2, 3, 1).float().contiguous()
         own = OWN[[tissue for tissue, _ in readings]].numpy()
         bits = torch.empty(logits.shape[:3], dtype=torch.uint8)
-        finite = [kernels.pack_shares(some, own, out) for some, out in zip(logits.numpy(), bits.numpy(), strict=True)]
+        finite = [pack_shares(some, own, out) for some, out in zip(logits.numpy(), bits.numpy(), strict=True)]
         return bits, finite
 
     def loss(self, logits: Tensor, masks: Tensor) -> Tensor:

@@ -83,11 +83,11 @@ class Method(nn.Module):
         finite : list of bool
             Whether all numbers that an image's bits come from are finite.
         """
-        from nephrospot.models import kernels  # which imports numba: who only trains needs none
+        from nephrospot.models.bits import pack_signs  # which imports numba: who only trains needs none
 
         margins = self.margins(images, readings, core)
         bits = torch.empty(len(margins), *margins.shape[2:], dtype=torch.uint8)
-        finite = [kernels.pack_signs(own, out) for own, out in zip(margins.numpy(), bits.numpy(), strict=True)]
+        finite = [pack_signs(own, out) for own, out in zip(margins.numpy(), bits.numpy(), strict=True)]
         return bits, finite
 
     def loss(self, logits: Tensor, masks: Tensor) -> Tensor:

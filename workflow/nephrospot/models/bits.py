@@ -1,0 +1,98 @@
+"""Masks with a bit a reading: packed from a network's answers, and counted, by compiled loops."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba.extending import intrinsic
+
+from nephrospot.compiled import compile_loops
+
+ZERO = np.float32(0)
+LOWEST_BITS = 0x0101010101010101  # of the eight bytes of a word
+WORDS = 4096  # that are looked at for one bit after the other while they are in the cache
+
+
+@intrinsic
+def _count_ones(typingctx, word):
+    """How many bits of a word are set."""
+
+    def count(context, builder, signature, arguments):
+        return builder.ctpop(arguments[0])
+
+    return word(word), count
+
+
+@compile_loops
+def pack_signs(margins: np.ndarray, bits: np.ndarray) -> bool:
+    """Bit r of a pixel is set where the r-th margin is above 0; whether all of them are finite.
+
+    Parameters
+    ----------
+    margins : float32 (readings, rows, columns)
+    bits : uint8 (rows, columns), written
+    """
+    broken = 0
+    for row in range(bits.shape[0]):
+        out = bits[row]
+        out[:] = 0
+        for reading in range(margins.shape[0]):
+            line, bit = margins[reading, row], np.uint8(1 << reading)
+            for column in range(bits.shape[1]):
+                out[column] |= bit if line[column] > ZERO else np.uint8(0)
+                broken += line[column] - line[column] != ZERO  # infinity less infinity is NaN, too
+    return broken == 0
+
+
+@compile_loops
+def pack_shares(logits: np.ndarray, own: np.ndarray, bits: np.ndarray) -> bool:
+    """Bit r of a pixel is set where the r-th reading's classes have more than half of the soft-max; whether all logits
+    are finite.
+
+    Parameters
+    ----------
+    logits : float32 (rows, columns, classes)
+    own : bool (readings, classes)
+    bits : uint8 (rows, columns), written
+    """
+    readings, classes = own.shape
+    shares = np.empty(classes, np.float32)
+    broken = 0
+    for row in range(bits.shape[0]):
+        for column in range(bits.shape[1]):
+            line = logits[row, column]
+            top = line[0]
+            for j in range(classes):
+                top = max(top, line[j])
+                broken += line[j] - line[j] != ZERO
+            for j in range(classes):
+                shares[j] = np.exp(line[j] - top)  # the largest is 1, so that not all vanish
+            packed = np.uint8(0)
+            for reading in range(readings):
+                mine, others = ZERO, ZERO
+                for j in range(classes):
+                    if own[reading, j]:
+                        mine += shares[j]
+                    else:
+                        others += shares[j]
+                packed |= np.uint8(1 << reading) if mine > others else np.uint8(0)
+            bits[row, column] = packed
+    return broken == 0
+
+
+@compile_loops
+def count_bits(words: np.ndarray, counts: np.ndarray) -> None:
+    """In how many bytes of ``words`` each bit is set.
+
+    Parameters
+    ----------
+    words : uint64 (n,)
+    counts : int64 (up to 8,), written
+    """
+    counts[:] = 0
+    for first in range(0, words.size, WORDS):
+        some = words[first : first + WORDS]
+        for bit in range(counts.size):
+            mask, count = np.uint64(LOWEST_BITS) << np.uint64(bit), np.uint64(0)
+            for i in range(some.size):
+                count += _count_ones(some[i] & mask)
+            counts[bit] += np.int64(count)
