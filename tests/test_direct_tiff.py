@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 
+import imagecodecs
 import numpy as np
 import openslide
 import pytest
@@ -62,6 +63,23 @@ def test_parts_are_tiles_where_pixels_are_stored_ones(pair):
         (direct, (30.5, 30, 1.0, 200)), (direct, (30, 30, 1.3, 200)), (direct, (-1, 30, 1.0, 200)),
         (reference, (30, 30, 1.0, 200)),
     )] == [1, 1, 1, 1], "resampled, mirrored, or not ours to decode"  # fmt: skip
+
+
+def test_jpeg_tiles_lie_where_they_are_written_through_the_caches(pair):
+    direct, _ = pair
+    if not direct._direct.levels[0]._is_jpeg:
+        pytest.skip("decoded by other libraries")
+    starts = [part.pixels.ctypes.data % 32 for part in direct.read_parts(30, 30, 1.0, 300)]
+    assert len(starts) >= 9 and set(starts) == {16}
+
+
+def test_a_jpeg_of_another_size_than_its_tile_is_damage(tmp_path):
+    path = write_slide(tmp_path / "slide.tiff", "jpeg 4:2:0")
+    with tifffile.TiffFile(path) as tiff:
+        level = direct_tiff._TileLevel(tiff.pages[0])
+    for height, width in ((120, 128), (128, 136)):
+        with pytest.raises((ValueError, RuntimeError)):
+            level.decode(imagecodecs.jpeg8_encode(np.zeros((height, width, 3), np.uint8)), 0)
 
 
 @pytest.mark.parametrize("name", ["cmu1_small_region/CMU-1-Small-Region.svs", "mouse_pas_mosaic/mosaic_pas_mouse.tiff"])

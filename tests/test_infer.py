@@ -6,7 +6,7 @@ import torch
 import zarr
 
 from nephrospot import scheme
-from nephrospot.engine import choose_precision
+from nephrospot.engine import TOGETHER, Engine, choose_precision
 from nephrospot.errors import InputError
 from nephrospot.infer import count_foreground
 from nephrospot.models import build
@@ -60,6 +60,13 @@ def test_a_local_network_shows_no_seams(slide, tmp_path):
         whole_masks[window] = zarr.open_group(str(path))["20x"][:]
     assert np.array_equal(whole_masks[128], whole_masks[256])
     assert np.array_equal(whole_masks[128], whole_masks[1024]), "tiles of any size give the same mask"
+
+
+def test_windows_are_read_into_the_same_memory_again_and_again(slide, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(Engine, "allocate", lambda *given, own=Engine.allocate: made.append(given) or own(*given))
+    facts = predict(slide, tmp_path / "p.zarr", groups={20.0: READINGS[20.0]})
+    assert sum(facts["windows"].values()) > 200 and len(made) <= 4 * TOGETHER
 
 
 def test_batch_size_and_threads_change_nothing(slide, network, tmp_path):

@@ -57,15 +57,16 @@ class HandOver:
         """Have ``function(*arguments)`` called; raises what an earlier call raised."""
         self._calls.append((function, arguments))
         if len(self._calls) >= self.together:
-            self._submit()
+            self.submit()
 
     def finish(self) -> None:
         """Wait for all calls; raises what one of them raised."""
-        self._submit()
+        self.submit()
         while self._waiting:
             self._waiting.popleft().result()
 
-    def _submit(self) -> None:
+    def submit(self) -> None:
+        """Hand over what has come together so far, without waiting for more."""
         self._waiting.append(self.pool.submit(_call_all, self._calls))
         self._calls = []
         while len(self._waiting) > 1:

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -40,6 +41,28 @@ def choose_precision(precision: str, device: torch.device) -> torch.dtype:
         fast = device.type == "cuda" or torch.cpu._is_amx_tile_supported()
         precision = "bf16" if fast else "fp32"
     return {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
+
+
+class WindowMemory(NamedTuple):
+    """A window's numbers for `Engine.answer`; whoever is done with them may `fill` the memory again.
+
+    Attributes
+    ----------
+    images : Tensor (1, 3, side, side)
+        Channels last, of the engine's type.
+    lines : (side, 3 · side)
+        The same memory, bfloat16 as uint16.
+    """
+
+    images: Tensor
+    lines: np.ndarray
+
+    def fill(self, parts: list[Part]) -> None:
+        """Take a window of `nephrospot.slide.Slide.read_parts`; by the thread that read it."""
+        for pixels, top, left, row, column, height, width in parts:
+            kernels.read_bytes(
+                pixels.reshape(len(pixels), -1), self.lines, top, 3 * left, row, 3 * column, height, 3 * width
+            )
 
 
 class Engine:
@@ -101,15 +124,10 @@ class Engine:
             self._marks.clear()
         return self._seconds
 
-    def prepare(self, parts: list[Part], side_px: int) -> Tensor:
-        """A window of `nephrospot.slide.Slide.read_parts` as numbers for `answer`; by the threads that read it."""
+    def allocate(self, side_px: int) -> WindowMemory:
+        """Memory for one window's numbers."""
         values = torch.empty((1, side_px, side_px, 3), dtype=self.dtype)
-        lines = as_array(values).reshape(side_px, -1)
-        for pixels, top, left, row, column, height, width in parts:
-            kernels.read_bytes(
-                pixels.reshape(len(pixels), -1), lines, top, 3 * left, row, 3 * column, height, 3 * width
-            )
-        return values.permute(0, 3, 1, 2)  # channels last, as it stands
+        return WindowMemory(values.permute(0, 3, 1, 2), as_array(values).reshape(side_px, -1))
 
     @torch.inference_mode()
     def answer(self, windows: Tensor | RawWindows, readings: list[Reading], halo_px: int) -> Tensor:
@@ -117,7 +135,7 @@ class Engine:
 
         Parameters
         ----------
-        windows : of `prepare`; or as they are stored, where the engine ``resamples``
+        windows : of `WindowMemory`; or as they are stored, where the engine ``resamples``
 
         Returns
         -------

@@ -10,7 +10,8 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -24,7 +25,7 @@ from tqdm import tqdm
 
 from nephrospot.beside import HandOver, read_ahead
 from nephrospot.chunks import COSTS, Chunk, list_chunks, sum_up, take_part
-from nephrospot.engine import ChunkAnswer, Engine
+from nephrospot.engine import ChunkAnswer, Engine, WindowMemory
 from nephrospot.errors import InputError
 from nephrospot.models import Method
 from nephrospot.models.bits import count_bits
@@ -153,9 +154,13 @@ def _predict_chunks(
                 if chunk is not current:
                     if current is not None:
                         hand_over(writer.write, current, answer, writer.spend())
+                        hand_over.submit()
                     current, answer = chunk, ChunkAnswer(chunk.side_px, len(readings), chunk.scheme, engine.device)
-                put = answer.put_bits if packed else answer.put
-                hand_over(put, (x, y), x - chunk.left_px, y - chunk.top_px, *parts)
+                place = (x, y), x - chunk.left_px, y - chunk.top_px
+                if packed:  # in hand as they are; another thread would have to wake up and fetch them
+                    answer.put_bits(*place, *parts)
+                else:
+                    hand_over(answer.put, *place, *parts)
             bar.update(len(batch))
         if current is not None:
             hand_over(writer.write, current, answer, writer.spend())
@@ -165,27 +170,35 @@ def _predict_chunks(
 
 def _read_batches(
     slide: Slide, chunks: list[Chunk], engine: Engine
-) -> Iterator[tuple[list[tuple[Chunk, int, int]], Tensor | RawWindows]]:
-    """Batches of windows in order, read ahead by other threads."""
+) -> Iterator[tuple[Sequence[tuple[Chunk, int, int]], Tensor | RawWindows]]:
+    """Batches of windows in order, read ahead by other threads.
 
-    def read(item: tuple[Chunk, int, int]) -> Tensor | RawWindows:
+    A batch is good until the next one is asked for: its memory is used again then. New memory would have to be mapped
+    by the system page by page, which takes as long as making the numbers that are put into it.
+    """
+    done: deque[WindowMemory] = deque()
+
+    def read(item: tuple[Chunk, int, int]) -> WindowMemory | RawWindows:
         chunk, x, y = item
         grid, scheme = chunk.grid, chunk.scheme
         corner = (x - scheme.halo_px) * grid.scale, (y - scheme.halo_px) * grid.scale
         if engine.resamples:
             return slide.read_raw(*corner, grid.scale, scheme.window_px)
-        return engine.prepare(slide.read_parts(*corner, grid.scale, scheme.window_px), scheme.window_px)
+        parts = slide.read_parts(*corner, grid.scale, scheme.window_px)
+        window = done.popleft() if done else engine.allocate(scheme.window_px)
+        window.fill(parts)
+        return window
 
     items = [(chunk, x, y) for chunk in chunks for x, y in chunk.windows]
     windows = read_ahead(read, items, engine.readers, engine.together, max(engine.together, 2 * engine.batch_size))
     while batch := list(islice(windows, engine.batch_size)):
-        yield [item for item, _ in batch], _join([window for _, window in batch])
-
-
-def _join(windows: list[Tensor] | list[RawWindows]) -> Tensor | RawWindows:
-    if len(windows) == 1:
-        return windows[0]
-    return join_raw(windows) if isinstance(windows[0], RawWindows) else torch.cat(windows)
+        places, filled = zip(*batch, strict=True)
+        if engine.resamples:
+            yield places, join_raw(filled)
+        else:
+            images = [window.images for window in filled]
+            yield places, images[0] if len(images) == 1 else torch.cat(images)
+            done.extend(filled)
 
 
 class _Writer:
