@@ -4,19 +4,14 @@ import sys
 import time
 from pathlib import Path
 
-# Scripts and jobs find the library in the checkout, installed or not; OpenMP threads that wait must not
-# spin (4–6 times slower on a shared node), and freed activations are kept for the next tile. Threads keep arenas of
-# their own: in a shared one decoded tiles came to lie between activations, and memory grew with the slide.
+# Scripts and jobs find the library in the checkout, installed or not.
 LIBRARY = Path(workflow.basedir) / "workflow"
 sys.path.insert(0, str(LIBRARY))
-shell.prefix(
-    f"export PYTHONPATH='{LIBRARY}':${{{{PYTHONPATH:-}}}} OMP_WAIT_POLICY=PASSIVE "
-    "GLIBC_TUNABLES=glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592; "
-)
 
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
+from nephrospot.environment import JOB_ENVIRONMENT
 from nephrospot.errors import InputError
 from nephrospot.failures import FailureRecorder
 from nephrospot.files import list_paths
@@ -31,6 +26,11 @@ from nephrospot.settings import read_settings
 from nephrospot.sheet import read_sheet, require_slides
 from nephrospot.training.runs import list_runs
 
+shell.prefix(
+    f"export PYTHONPATH='{LIBRARY}':${{{{PYTHONPATH:-}}}} "
+    + " ".join(f"{name}={value}" for name, value in JOB_ENVIRONMENT.items())
+    + "; "
+)
 STARTED = time.time()
 FAILURES = FailureRecorder()
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -19,6 +18,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+
+from nephrospot.environment import JOB_ENVIRONMENT
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[1]
@@ -62,17 +63,11 @@ class Bench:
         return min(found, key=lambda facts: facts["cpu_seconds"])
 
 
-def our_settings() -> dict[str, str]:
-    """The environment that the workflow gives its jobs, read from where it is set."""
-    text = (PROJECT / "rules/common.smk").read_text()
-    return dict(re.findall(r"\b(OMP_WAIT_POLICY|GLIBC_TUNABLES)=([\w.:=]+)", text))
-
-
 def run(python: str | Path, script: str, *arguments, settings: bool) -> None:
     """Run a script beside this one in a clean environment, with our settings or stock ones."""
-    clean = {k: v for k, v in os.environ.items() if k not in ("GLIBC_TUNABLES", "OMP_WAIT_POLICY", "OMP_NUM_THREADS")}
+    clean = {k: v for k, v in os.environ.items() if k not in (*JOB_ENVIRONMENT, "OMP_NUM_THREADS")}
     clean["PYTHONPATH"] = f"{HERE}{os.pathsep}{PROJECT / 'workflow'}"
-    clean |= our_settings() if settings else {}
+    clean |= JOB_ENVIRONMENT if settings else {}
     done = subprocess.run(
         [str(python), str(HERE / script), *map(str, arguments)], env=clean, capture_output=True, text=True
     )

@@ -21,10 +21,10 @@ import time
 import torch
 from torch import nn
 
+from nephrospot.environment import JOB_ENVIRONMENT
 from nephrospot.models import build
 from nephrospot.models.fast import quicken
 
-TUNABLES = "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592"
 THREE = [(0, 1), (1, 1), (4, 1)]
 READINGS = {"omni-seg": THREE, "multi-unet": [(0, 1)], "tal": THREE, "multi-class": THREE, "multi-kidney": THREE}
 HALO_PX = {256: 32, 512: 64}
@@ -130,7 +130,10 @@ def main() -> None:
     for network in given.networks:
         for size in given.sizes:
             for malloc in ("stock", "tuned"):
-                settings = {"OMP_NUM_THREADS": "1", "GLIBC_TUNABLES": TUNABLES if malloc == "tuned" else ""}
+                settings = {
+                    "OMP_NUM_THREADS": "1",
+                    "GLIBC_TUNABLES": JOB_ENVIRONMENT["GLIBC_TUNABLES"] if malloc == "tuned" else "",
+                }
                 command = [sys.executable, __file__, "--networks", network, "--sizes", str(size)]
                 command += ["--seconds", str(given.seconds), "--one", malloc]
                 done = subprocess.run(command, env=os.environ | settings, check=True, capture_output=True, text=True)
