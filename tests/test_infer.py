@@ -6,7 +6,7 @@ import torch
 import zarr
 
 from nephrospot import scheme
-from nephrospot.engine import TOGETHER, Engine, choose_precision
+from nephrospot.engine import TOGETHER, ChunkAnswer, Engine, choose_precision
 from nephrospot.errors import InputError
 from nephrospot.infer import count_foreground
 from nephrospot.models import build
@@ -67,6 +67,20 @@ def test_windows_are_read_into_the_same_memory_again_and_again(slide, tmp_path, 
     monkeypatch.setattr(Engine, "allocate", lambda *given, own=Engine.allocate: made.append(given) or own(*given))
     facts = predict(slide, tmp_path / "p.zarr", groups={20.0: READINGS[20.0]})
     assert sum(facts["windows"].values()) > 200 and len(made) <= 4 * TOGETHER
+
+
+def test_what_was_in_a_chunk_s_memory_before_is_in_no_mask(slide, tmp_path, monkeypatch):
+    holes = np.random.default_rng(4).random((48, 54)) < 0.7
+    predict(slide, tmp_path / "clean.zarr", tissue=holes)
+
+    def soil(answer, *given, own=ChunkAnswer.__init__):
+        own(answer, *given)
+        answer.bits.fill_(255)
+
+    monkeypatch.setattr(ChunkAnswer, "__init__", soil)
+    predict(slide, tmp_path / "soiled.zarr", tissue=holes)
+    clean, soiled = (files_of(tmp_path / f"{name}.zarr") for name in ("clean", "soiled"))
+    assert len(clean) > 5 and soiled == clean
 
 
 def test_batch_size_and_threads_change_nothing(slide, network, tmp_path):

@@ -18,6 +18,7 @@ import torch
 from slide import draw_labels, paint
 
 from nephrospot.cost import build_shapes, count_macs
+from nephrospot.direct_tiff import empty_tile
 from nephrospot.mpp import magnification_to_mpp
 
 MAGNIFICATIONS = (5.0, 10.0, 20.0, 40.0)
@@ -67,7 +68,8 @@ def measure_decode(side_px: int = 512) -> float:
         for y in range(0, len(image), 256)
         for x in range(0, len(image), 256)
     ]
-    return best_rate(lambda: [imagecodecs.jpeg8_decode(tile) for tile in tiles], len(tiles) * 256**2)
+    out = empty_tile(256, 256)
+    return best_rate(lambda: [imagecodecs.jpeg8_decode(tile, out=out) for tile in tiles], len(tiles) * 256**2)
 
 
 def main() -> None:

@@ -28,8 +28,9 @@ def build_network(width: int = 16) -> UNet:
 
 def load_network(path: str | Path) -> UNet:
     """The network with the weights that `make_weights` wrote."""
-    network = build_network()
-    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    with torch.device("meta"):  # so that no weights are drawn first
+        network = build_network()
+    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True), assign=True)
     return network.eval()
 
 

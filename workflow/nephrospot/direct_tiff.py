@@ -197,14 +197,14 @@ class _TileLevel:
     def decode(self, data: bytes, number: int) -> np.ndarray:
         if self._is_jpeg:
             _check_jpeg(data)
-            return jpeg8_decode(data, **self._jpeg, out=_empty_tile(self.tile_height, self.tile_width))
+            return jpeg8_decode(data, **self._jpeg, out=empty_tile(self.tile_height, self.tile_width))
         tile = self._decode(data, number)[0]
         if tile is None or tile.shape != (1, self.tile_height, self.tile_width, 3):
             raise TileError("a tile holds fewer pixels than it should")
         return tile[0]
 
 
-def _empty_tile(height: int, width: int) -> np.ndarray:
+def empty_tile(height: int, width: int) -> np.ndarray:
     """Memory for a tile, uint8 (height, width, 3), that doesn't begin at a multiple of 32 bytes.
 
     Where a line of pixels does, libjpeg-turbo writes it past the processor's caches, for pictures that nobody reads
@@ -212,7 +212,7 @@ def _empty_tile(height: int, width: int) -> np.ndarray:
     """
     size = height * width * 3
     buffer = np.empty(size + 32, np.uint8)
-    first = (16 - buffer.ctypes.data) % 32
+    first = (16 - buffer.__array_interface__["data"][0]) % 32
     return buffer[first : first + size].reshape(height, width, 3)
 
 

@@ -218,7 +218,9 @@ class ChunkAnswer:
 
     def __init__(self, side_px: int, n: int, scheme: Scheme, device: torch.device) -> None:
         self.scheme, self.n, self.side_px = scheme, n, side_px
-        self.bits = torch.zeros((side_px, side_px), dtype=torch.uint8, device=device)
+        # Where every pixel is answered by one window, nothing need be there before; what no window is asked for is
+        # cleared when the chunk is written.
+        self.bits = torch.empty((side_px, side_px), dtype=torch.uint8, device=device)
         self.values = torch.tensor([1 << bit for bit in range(n)], dtype=torch.uint8, device=device).view(n, 1, 1)
         self.finite: list[tuple[tuple[int, int], Tensor]] = []
         self.broken: list[tuple[int, int]] = []

@@ -41,7 +41,9 @@ def quicken(method: Method, dtype: torch.dtype = torch.float32) -> Method:
     dtype : torch.float32 or torch.bfloat16
         Of the images that it will be given.
     """
-    fast = copy.deepcopy(method).eval().requires_grad_(False).to(dtype, memory_format=torch.channels_last)
+    exchanged = [part for part in method.modules() if isinstance(part, Block | UNet)]
+    fast = copy.deepcopy(method, {id(part): nn.Identity() for part in exchanged})
+    fast = fast.eval().requires_grad_(False).to(dtype, memory_format=torch.channels_last)
     with torch.no_grad():
         _exchange(fast, method, dtype)
     return fast
