@@ -81,6 +81,17 @@ def test_a_jpeg_of_another_size_than_its_tile_is_damage(tmp_path):
             level.decode(imagecodecs.jpeg8_encode(np.zeros((height, width, 3), np.uint8)), 0)
 
 
+def test_jpeg_tables_that_are_no_bytes_are_left_to_openslide(tmp_path):
+    path = write_slide(tmp_path / "slide.tiff", "jpeg tables 4:2:0")
+    pixels = OpenSlidePixels(path)
+    with tifffile.TiffFile(path) as tiff:
+        tag = tiff.pages[0].tags["JPEGTables"]
+    with path.open("r+b") as file:
+        file.seek(tag.offset + 2)
+        file.write((4).to_bytes(2, "little"))  # whole numbers, as `make fuzz` had it
+    assert open_direct(path, pixels) is None
+
+
 @pytest.mark.parametrize("name", ["cmu1_small_region/CMU-1-Small-Region.svs", "mouse_pas_mosaic/mosaic_pas_mouse.tiff"])
 def test_real_slides_are_decoded_as_openslide_does(shared_data, name):
     with open_slide(shared_data / name) as direct, open_slide(shared_data / name, direct=False) as reference:

@@ -249,7 +249,9 @@ def _is_plain(page: tifffile.TiffPage) -> bool:
     )
     coding = page.compression == _JPEG or page.compression in _LOSSLESS
     rgb = page.dtype == np.uint8 and page.samplesperpixel == 3 and page.planarconfig == 1 and page.tiledepth == 1
-    return colour and coding and rgb and page.ndim == 3 and all(page.databytecounts) and all(page.dataoffsets)
+    tables = page.jpegtables is None or isinstance(page.jpegtables, bytes)  # numbers where the tag is damaged
+    whole = page.ndim == 3 and all(page.databytecounts) and all(page.dataoffsets)
+    return colour and coding and rgb and tables and whole
 
 
 def _agree(direct: DirectTiff, oracle) -> bool:
