@@ -1,4 +1,4 @@
-"""What jobs find in their environment is what the C library and the rules make of it."""
+"""What jobs find in their environment is what the C library knows."""
 
 import os
 import subprocess

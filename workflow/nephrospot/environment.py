@@ -4,7 +4,7 @@ MALLOC = {
     # What was freed is kept for the next window.
     "mmap_threshold": 4 << 30,
     "trim_threshold": 8 << 30,
-    # One arena for all threads: a second one can't be larger than 64 MB, and is mapped and given back again and again.
+    # One arena for all threads: with huge pages, threads that had their own were slower (measured, not understood).
     "arena_max": 1,
     # Huge pages where the system has them: a network walks through more small ones than the processor keeps in mind.
     "hugetlb": 1,
