@@ -12,7 +12,7 @@ from torch import nn
 
 from nephrospot import models
 from nephrospot.errors import InputError
-from nephrospot.models import TISSUES
+from nephrospot.models import TISSUES, Place
 from nephrospot.models.fast import quicken
 from nephrospot.models.weights import load_weights, save_weights
 
@@ -135,13 +135,15 @@ class MethodTests:
         images, core = draw(2, 64, 64), slice(9, 56)
         for form in (small, quicken(small)):
             margins = form.margins(images, READINGS, core)
-            bits, finite = form.foreground(images, READINGS, core)
-            assert bits.dtype == torch.uint8 and bits.shape == (2, 47, 47) and finite == [True, True]
+            bits = np.full((50, 100), 255, np.uint8)
+            assert form.foreground(images, READINGS, [Place(bits), Place(bits, 3, 53)], core) == [True, True]
+            assert (bits[47:, :47] == 255).all() and (bits[:, 47:53] == 255).all(), "nothing is written elsewhere"
+            found = torch.from_numpy(np.stack([bits[:47, :47], bits[3:, 53:]]))
             for reading in range(len(READINGS)):
-                differ = (bits >> reading & 1).bool() != (margins[:, reading] > 0)
+                differ = (found >> reading & 1).bool() != (margins[:, reading] > 0)
                 assert differ.float().mean() < 0.001 and not (margins[:, reading].abs() > 1e-5)[differ].any()
         images[1, :, 30:34, 30:34] = torch.nan
-        assert small.foreground(images, READINGS, core)[1] == [True, False]
+        assert small.foreground(images, READINGS, [Place(bits), Place(bits, 3, 53)], core) == [True, False]
 
     @torch.inference_mode()
     def test_each_image_is_answered_for_its_own_tissue(self, small):

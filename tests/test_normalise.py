@@ -155,12 +155,12 @@ def test_signs_are_packed_and_what_isnt_finite_is_told():
     margins[1, 4, 5] = 0
     whole = margins[:, 2:-2, 3:-3].numpy()
     bits = np.full((16, 24), 255, np.uint8)
-    assert pack_signs(whole, bits)
+    assert pack_signs(whole, bits, 0, 0)
     assert np.array_equal(bits, sum((whole[r] > 0).astype(np.uint8) << r for r in range(3)))
     for wrong in (np.nan, np.inf, -np.inf):
         broken = whole.copy()
         broken[2, 15, 23] = wrong
-        assert not pack_signs(broken, bits)
+        assert not pack_signs(broken, bits, 0, 0)
 
 
 def test_shares_are_packed_where_a_readings_classes_have_more_than_half():
@@ -170,7 +170,7 @@ def test_shares_are_packed_where_a_readings_classes_have_more_than_half():
     own = np.zeros((3, 7), bool)
     own[0, 1] = own[1, [2, 3, 4, 5]] = own[2, 0] = True
     bits = np.full((16, 24), 255, np.uint8)
-    assert pack_shares(logits.numpy(), own, bits)
+    assert pack_shares(logits.numpy(), own, bits, 0, 0)
     shares = logits.double().softmax(dim=2).numpy()
     assert np.array_equal(
         bits, sum((shares[..., o].sum(axis=2) > 0.5).astype(np.uint8) << r for r, o in enumerate(own))
@@ -179,4 +179,4 @@ def test_shares_are_packed_where_a_readings_classes_have_more_than_half():
     for wrong in (np.nan, np.inf, -np.inf):
         broken = logits.numpy().copy()
         broken[15, 23, 6] = wrong
-        assert not pack_shares(broken, own, bits)
+        assert not pack_shares(broken, own, bits, 0, 0)

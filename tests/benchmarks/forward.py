@@ -18,11 +18,12 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import torch
 from torch import nn
 
 from nephrospot.environment import JOB_ENVIRONMENT
-from nephrospot.models import build
+from nephrospot.models import Place, build
 from nephrospot.models.fast import quicken
 
 THREE = [(0, 1), (1, 1), (4, 1)]
@@ -70,6 +71,7 @@ def measure(network: str, width: int, size: int, seconds: float, tuned: bool) ->
     macs = count_macs(method, nchw[:1], readings)
     image = nchw[:1].contiguous(memory_format=torch.channels_last)
     core = slice(HALO_PX[size], size - HALO_PX[size])
+    places = [Place(np.empty((core.stop - core.start,) * 2, np.uint8))]
     last, fast = build(network, width=width).eval().to(memory_format=torch.channels_last), quicken(method)
     square = torch.rand(1024, 1024)
     half = torch.bfloat16
@@ -80,7 +82,7 @@ def measure(network: str, width: int, size: int, seconds: float, tuned: bool) ->
         "eager channels last, core": (1, lambda: last.margins(image, readings, core)),
         "quickened": (1, lambda: fast.margins(image, readings)),
         "quickened, core": (1, lambda: fast.margins(image, readings, core)),
-        "quickened, core, bits": (1, lambda: fast.foreground(image, readings, core)),
+        "quickened, core, bits": (1, lambda: fast.foreground(image, readings, places, core)),
     }
     products = {"": lambda: square @ square}
     if torch.cpu._is_amx_tile_supported():
@@ -92,7 +94,7 @@ def measure(network: str, width: int, size: int, seconds: float, tuned: bool) ->
             "bf16 eager channels last, core": (1, lambda: plain_half.margins(image_half, readings, core)),
             "bf16 quickened": (1, lambda: fast_half.margins(image_half, readings)),
             "bf16 quickened, core": (1, lambda: fast_half.margins(image_half, readings, core)),
-            "bf16 quickened, core, bits": (1, lambda: fast_half.foreground(image_half, readings, core)),
+            "bf16 quickened, core, bits": (1, lambda: fast_half.foreground(image_half, readings, places, core)),
         }
     passes = passes if tuned else dict(list(passes.items())[:1])
     least = least_seconds(products | {k: run for k, (_, run) in passes.items()}, seconds)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from nephrospot.compiled import compile_loops
 from nephrospot.models.method import Method
@@ -18,26 +16,25 @@ class ThreeTissues(Method):
         super().__init__()
         self.network = network
 
-    def foreground(self, images, readings, core=None) -> tuple[Tensor, list[bool]]:
+    def foreground(self, images, readings, places, core=None) -> list[bool]:
         """See `Method.foreground`; the readings must be `network.TISSUES` in their order."""
-        logits = self.network(images, core)
-        bits = torch.empty(len(logits), *logits.shape[2:], dtype=torch.uint8)
-        finite = [pack_largest(own, out) for own, out in zip(logits.numpy(), bits.numpy(), strict=True)]
-        return bits, finite
+        logits = self.network(images, core).numpy()
+        return [pack_largest(own, *place) for own, place in zip(logits, places, strict=True)]
 
 
 @compile_loops
-def pack_largest(logits: np.ndarray, bits: np.ndarray) -> bool:
+def pack_largest(logits: np.ndarray, bits: np.ndarray, top: int, left: int) -> bool:
     """Bit r is set where the logit behind r is above all others; whether all are finite. In plain torch nine passes.
 
     Parameters
     ----------
     logits : float32 (4, rows, columns)
-    bits : uint8 (rows, columns), written
+    bits : uint8, written from row ``top`` and column ``left`` on
     """
     broken = 0
-    for row in range(bits.shape[0]):
-        line0, line1, line2, line3, out = logits[0, row], logits[1, row], logits[2, row], logits[3, row], bits[row]
+    for row in range(logits.shape[1]):
+        line0, line1, line2, line3 = logits[0, row], logits[1, row], logits[2, row], logits[3, row]
+        out = bits[top + row, left : left + logits.shape[2]]
         for column in range(out.size):
             z, a, b, c = line0[column], line1[column], line2[column], line3[column]
             sum_of_all = z + a + b + c

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
 from typing import NamedTuple
 
 import cv2
@@ -15,12 +14,12 @@ from torch import Tensor
 
 from nephrospot.direct_tiff import Part
 from nephrospot.errors import InputError
-from nephrospot.models import Method, kernels, scale_id, tissue_id
+from nephrospot.models import Method, Place, kernels, scale_id, tissue_id
 from nephrospot.models.fast import quicken
 from nephrospot.models.normalise import as_array
 from nephrospot.readings import Reading
 from nephrospot.resample import resample
-from nephrospot.sampling import RawWindows
+from nephrospot.sampling import RawWindows, join_raw
 from nephrospot.scheme import Scheme
 
 log = logging.getLogger(__name__)
@@ -80,7 +79,8 @@ class Engine:
     readers : int
         Threads that should decode windows for it.
     together : int
-        Windows that another thread should read, or make masks of, at a time; see `nephrospot.beside`.
+        Windows that another thread should read, or make masks of, at a time, and that it should be asked the
+        `foreground` of; see `nephrospot.beside`.
     resamples : bool
         Whether it takes windows as they are stored and resamples them itself, as it does on a GPU.
     forward_seconds : float
@@ -130,12 +130,12 @@ class Engine:
         return WindowMemory(values.permute(0, 3, 1, 2), as_array(values).reshape(side_px, -1))
 
     @torch.inference_mode()
-    def answer(self, windows: Tensor | RawWindows, readings: list[Reading], halo_px: int) -> Tensor:
+    def answer(self, windows: list[Tensor] | list[RawWindows], readings: list[Reading], halo_px: int) -> Tensor:
         """Foreground minus background logit of each reading, without the halo.
 
         Parameters
         ----------
-        windows : of `WindowMemory`; or as they are stored, where the engine ``resamples``
+        windows : one a piece, of `WindowMemory`; or as they are stored, where the engine ``resamples``
 
         Returns
         -------
@@ -151,7 +151,7 @@ class Engine:
         except torch.OutOfMemoryError as error:
             n = len(windows)
             if n == 1:
-                side = windows.side_px if isinstance(windows, RawWindows) else windows.shape[-1]
+                side = windows[0].side_px if self.resamples else windows[0].shape[-1]
                 raise InputError(
                     f"one window of {side} px doesn't fit into the GPU's memory "
                     f"({str(error).split('.')[0]}); use a GPU with more, or make segmentation → window_px smaller."
@@ -166,25 +166,34 @@ class Engine:
         return torch.cat([self.answer(part, readings, halo_px) for part in (windows[:half], windows[half:])])
 
     @torch.inference_mode()
-    def foreground(self, windows: Tensor, readings: list[Reading], halo_px: int) -> tuple[Tensor, list[bool]]:
-        """Where the answers are above zero, a bit a reading, and which windows' are finite; on a CPU.
+    def foreground(
+        self, windows: list[Tensor], readings: list[Reading], halo_px: int, places: list[Place]
+    ) -> list[bool]:
+        """Write where the answers are above zero, a bit a reading, and tell which windows' are finite; on a CPU.
 
-        Returns
-        -------
-        uint8 (N, kept, kept) and N times bool, see `nephrospot.models.Method.foreground`
+        For any number of windows: whatever is done beside a pass is slow, since a pass leaves nothing of it in the
+        processor's caches.
+
+        Parameters
+        ----------
+        windows : one a piece, of `WindowMemory`
+        places : for kept × kept pixels each, see `nephrospot.models.Method.foreground`
         """
-        return self._call(self.method.foreground, windows, readings, halo_px)
-
-    def _pass(self, windows: Tensor | RawWindows, readings: list[Reading], halo_px: int) -> Tensor:
-        images = windows if isinstance(windows, Tensor) else self._load(windows)
-        return self._call(self.method.margins, images, readings, halo_px)
-
-    def _call(self, ask: Callable, images: Tensor, readings: list[Reading], halo_px: int):
-        ids = [(tissue_id(reading.tissue), scale_id(reading.scale_code)) for reading in readings]
+        ids, core = list_ids(readings), slice(halo_px, windows[0].shape[-1] - halo_px)
+        finite = []
         begin = self._mark()
-        answer = ask(images, ids, core=slice(halo_px, images.shape[-1] - halo_px))
+        for first in range(0, len(windows), self.batch_size):
+            some = slice(first, first + self.batch_size)
+            finite += self.method.foreground(_join(windows[some]), ids, places[some], core)
         self._mark(begin)
-        return answer
+        return finite
+
+    def _pass(self, windows: list[Tensor] | list[RawWindows], readings: list[Reading], halo_px: int) -> Tensor:
+        images = self._load(join_raw(windows)) if self.resamples else _join(windows)
+        begin = self._mark()
+        margins = self.method.margins(images, list_ids(readings), slice(halo_px, images.shape[-1] - halo_px))
+        self._mark(begin)
+        return margins
 
     def _load(self, windows: RawWindows) -> Tensor:
         """Bytes to the device, where they are resampled and become numbers, channels last."""
@@ -204,6 +213,15 @@ class Engine:
         if begin is not None:
             self._seconds += now - begin
         return now
+
+
+def list_ids(readings: list[Reading]) -> list[tuple[int, int]]:
+    """Tissue id and scale id of each reading, as methods take them."""
+    return [(tissue_id(reading.tissue), scale_id(reading.scale_code)) for reading in readings]
+
+
+def _join(windows: list[Tensor]) -> Tensor:
+    return windows[0] if len(windows) == 1 else torch.cat(windows)
 
 
 class ChunkAnswer:
@@ -229,6 +247,11 @@ class ChunkAnswer:
             self.sums = torch.zeros((n, side_px, side_px), dtype=kind, device=device)
             self.weights = torch.from_numpy(scheme.weights).to(device)
 
+    def place(self, x: int, y: int) -> Place:
+        """Where `Engine.foreground` is to write the window whose corner is at (x, y) of the chunk; for windows that
+        don't overlap, which lie in it wholly."""
+        return Place(self.bits.numpy(), y, x)
+
     @torch.inference_mode()
     def put(self, place: tuple[int, int], x: int, y: int, margins: Tensor) -> None:
         """Add one window's margins, float32 (n, kept, kept), whose corner is at (x, y) of the chunk.
@@ -246,14 +269,6 @@ class ChunkAnswer:
         else:
             # Every pixel has the same windows in every reading, so the sign of the weighted sum is that of the mean.
             self.sums[:, *here] += inside * self.weights[part]
-
-    def put_bits(self, place: tuple[int, int], x: int, y: int, bits: np.ndarray, finite: bool) -> None:
-        """Put one window's bits of `Engine.foreground`, uint8 (kept, kept), in their place; for windows that don't
-        overlap, on a CPU."""
-        here, part = self._overlap(x, y, bits.shape[-1])
-        self.bits.numpy()[here] = bits[part]
-        if not finite:
-            self.broken.append(place)
 
     def _overlap(self, x: int, y: int, kept: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
         """Rows and columns that a window's answer has in common with the chunk: the chunk's, and the answer's."""

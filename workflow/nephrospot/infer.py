@@ -13,13 +13,13 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 import zarr
+from numcodecs.zstd import Zstd
 from torch import Tensor
 from tqdm import tqdm
 
@@ -30,19 +30,14 @@ from nephrospot.errors import InputError
 from nephrospot.models import Method
 from nephrospot.models.bits import count_bits
 from nephrospot.readings import Reading
-from nephrospot.sampling import RawWindows, join_raw
+from nephrospot.sampling import RawWindows
 from nephrospot.scheme import Scheme, chunk_cells, make_scheme
 from nephrospot.slide import Slide
 from nephrospot.tiles import Grid
 from nephrospot.tissue import TISSUE_MPP
 from nephrospot.unfinished import Unfinished, resumable
 
-WRITING = {
-    # Whether a chunk is empty is seen here; Zarr's own look at it takes three times what writing it does.
-    "array.write_empty_chunks": True,
-    # A chunk is written at a time, and every thread would keep the memory that its largest one took.
-    "threading.max_workers": 1,
-}
+LEVEL = 1  # of Zstandard; higher ones take longer and save nothing
 
 
 def predict_slide(
@@ -97,7 +92,7 @@ def predict_slide(
     chunks = {m: list_chunks(grids[m], schemes[m], tiles[tiles["magnification"] == m]) for m in sorted(groups)}
     mine = take_part([chunk for listed in chunks.values() for chunk in listed], *part)
     state = repr((key, engine.describe, part, *(sorted(table.items()) for table in (groups, grids, schemes))))
-    with resumable(output, state) as work, zarr.config.set(WRITING):
+    with resumable(output, state) as work:
         store = zarr.open_group(str(work.folder), mode="a")
         for magnification, readings in sorted(groups.items()):
             array = create_bitmask(store, grids[magnification], schemes[magnification], readings)
@@ -123,7 +118,7 @@ def create_bitmask(store: zarr.Group, grid: Grid, scheme: Scheme, readings: list
         dtype="uint8",
         chunks=(side, side),
         fill_value=0,
-        compressors=zarr.codecs.ZstdCodec(level=1),
+        compressors=zarr.codecs.ZstdCodec(level=LEVEL),
         attributes={"mpp": grid.mpp, "tissues": [reading.tissue for reading in readings]},
     )
 
@@ -131,47 +126,45 @@ def create_bitmask(store: zarr.Group, grid: Grid, scheme: Scheme, readings: list
 def _predict_chunks(
     engine: Engine, slide: Slide, chunks: list[Chunk], readings: list[Reading], writer: _Writer
 ) -> None:
-    """Compute and write chunk by chunk; batches go on across their borders.
+    """Compute and write chunk by chunk, files in a thread of its own while the network goes on.
 
-    Answers become masks and files in a thread of its own, while the network goes on.
+    On a CPU, where windows don't overlap, bits are written where they belong by whom the answers are hot for; else
+    answers become masks in that other thread.
     """
+    if not chunks:
+        return
+    scheme = chunks[0].scheme
+    packed = engine.packs and scheme.covers_once
     bar = tqdm(
         total=sum(len(chunk.windows) for chunk in chunks), desc=f"{slide.path.name} {readings[0].magnification:g}×",
         unit="window", file=sys.stderr, disable=not sys.stderr.isatty(),
     )  # fmt: skip
     with ThreadPoolExecutor(1) as behind:
         hand_over = HandOver(behind, max(engine.together, engine.batch_size))
-        current, answer = None, None
-        for batch, windows in _read_batches(slide, chunks, engine):
-            scheme = batch[0][0].scheme
-            packed = engine.packs and scheme.covers_once
+        under_way = _UnderWay(engine, len(readings), writer, hand_over)
+        for batch, windows in _read_batches(slide, chunks, engine, packed):
             if packed:
-                bits, finite = engine.foreground(windows, readings, scheme.halo_px)
-                answers = list(zip(bits.numpy(), finite, strict=True))
+                chunk = batch[0][0]
+                answer = under_way.open(chunk)
+                places = [answer.place(x - chunk.left_px, y - chunk.top_px) for _, x, y in batch]
+                finite = engine.foreground(windows, readings, scheme.halo_px, places)
+                answer.broken += [(x, y) for (_, x, y), is_finite in zip(batch, finite, strict=True) if not is_finite]
             else:
-                answers = [(margin,) for margin in engine.answer(windows, readings, scheme.halo_px)]
-            for (chunk, x, y), parts in zip(batch, answers, strict=True):
-                if chunk is not current:
-                    if current is not None:
-                        hand_over(writer.write, current, answer, writer.spend())
-                        hand_over.submit()
-                    current, answer = chunk, ChunkAnswer(chunk.side_px, len(readings), chunk.scheme, engine.device)
-                place = (x, y), x - chunk.left_px, y - chunk.top_px
-                if packed:  # in hand as they are; another thread would have to wake up and fetch them
-                    answer.put_bits(*place, *parts)
-                else:
-                    hand_over(answer.put, *place, *parts)
+                margins = engine.answer(windows, readings, scheme.halo_px)
+                for (chunk, x, y), own in zip(batch, margins, strict=True):
+                    hand_over(under_way.open(chunk).put, (x, y), x - chunk.left_px, y - chunk.top_px, own)
             bar.update(len(batch))
-        if current is not None:
-            hand_over(writer.write, current, answer, writer.spend())
+        under_way.close()
         hand_over.finish()
     bar.close()
 
 
-def _read_batches(
-    slide: Slide, chunks: list[Chunk], engine: Engine
-) -> Iterator[tuple[Sequence[tuple[Chunk, int, int]], Tensor | RawWindows]]:
-    """Batches of windows in order, read ahead by other threads.
+Batch = tuple[Sequence[tuple[Chunk, int, int]], list[Tensor] | list[RawWindows]]
+
+
+def _read_batches(slide: Slide, chunks: list[Chunk], engine: Engine, packed: bool) -> Iterator[Batch]:
+    """Batches of windows in order, read ahead by other threads: of one chunk each where they are ``packed``, else
+    going on across chunks' borders.
 
     A batch is good until the next one is asked for: its memory is used again then. New memory would have to be mapped
     by the system page by page, which takes as long as making the numbers that are put into it.
@@ -191,14 +184,39 @@ def _read_batches(
 
     items = [(chunk, x, y) for chunk in chunks for x, y in chunk.windows]
     windows = read_ahead(read, items, engine.readers, engine.together, max(engine.together, 2 * engine.batch_size))
-    while batch := list(islice(windows, engine.batch_size)):
-        places, filled = zip(*batch, strict=True)
-        if engine.resamples:
-            yield places, join_raw(filled)
-        else:
-            images = [window.images for window in filled]
-            yield places, images[0] if len(images) == 1 else torch.cat(images)
-            done.extend(filled)
+    count = max(engine.together, engine.batch_size) if packed else engine.batch_size
+    for _, some in groupby(windows, key=lambda item: packed and id(item[0][0])):
+        while batch := list(islice(some, count)):
+            places, filled = zip(*batch, strict=True)
+            if engine.resamples:
+                yield places, list(filled)
+            else:
+                yield places, [window.images for window in filled]
+                done.extend(filled)
+
+
+class _UnderWay:
+    """The chunk whose windows are being answered; when the next one is opened, it goes to be written."""
+
+    def __init__(self, engine: Engine, n: int, writer: _Writer, hand_over: HandOver) -> None:
+        self.engine, self.n, self.writer, self.hand_over = engine, n, writer, hand_over
+        self.chunk: Chunk | None = None
+        self.answer: ChunkAnswer | None = None
+
+    def open(self, chunk: Chunk) -> ChunkAnswer:
+        """The answer that a chunk's windows belong to."""
+        if chunk is not self.chunk:
+            self.close()
+            self.chunk = chunk
+            self.answer = ChunkAnswer(chunk.side_px, self.n, chunk.scheme, self.engine.device)
+        return self.answer
+
+    def close(self) -> None:
+        """Have the chunk written that is under way, if there is one."""
+        if self.chunk is not None:
+            self.hand_over(self.writer.write, self.chunk, self.answer, self.writer.spend())
+            self.hand_over.submit()
+            self.chunk = self.answer = None
 
 
 class _Writer:
@@ -207,6 +225,7 @@ class _Writer:
     def __init__(self, engine: Engine, array: zarr.Array, tissue: np.ndarray, work: Unfinished) -> None:
         self.engine, self.array, self.tissue, self.work = engine, array, tissue, work
         self.tissues = array.attrs["tissues"]
+        self.codec = Zstd(LEVEL)
         self.last = self._clock()
 
     def spend(self) -> dict[str, float]:
@@ -225,16 +244,13 @@ class _Writer:
                 "to fp32."
             )
         _clear_glass(bits, chunk, self.tissue)
-        bottom, right = (
-            min(at + chunk.side_px, size)
-            for at, size in zip((chunk.top_px, chunk.left_px), self.array.shape, strict=True)
-        )
-        bits = bits[: bottom - chunk.top_px, : right - chunk.left_px]
         foreground = dict(zip(self.tissues, count_foreground(bits, len(self.tissues)), strict=True))
-        if any(foreground.values()):
-            self.array[chunk.top_px : bottom, chunk.left_px : right] = bits
-        facts = {"windows": len(chunk.windows), "foreground_px": foreground} | costs
         file = self.work.folder / self.array.basename / f"c/{chunk.row}/{chunk.column}"
+        if any(foreground.values()):
+            # As Zarr does it, but for three threads that wake one another up, which takes longer than the coding.
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(self.codec.encode(bits))
+        facts = {"windows": len(chunk.windows), "foreground_px": foreground} | costs
         self.work.add(chunk.name, facts, file)
 
     def _clock(self) -> np.ndarray:
@@ -257,7 +273,7 @@ def count_foreground(bits: np.ndarray, n: int) -> list[int]:
 
 
 def _clear_glass(bits: np.ndarray, chunk: Chunk, tissue: np.ndarray) -> None:
-    """Set to background, in place, what isn't asked for and what isn't on tissue."""
+    """Set to background, in place, what isn't asked for, what isn't on tissue and what is beyond the slide."""
     core, ratio = chunk.grid.core_px, chunk.grid.mpp / TISSUE_MPP
     rows, columns = (
         np.minimum(((at + np.arange(chunk.side_px) + 0.5) * ratio).astype(int), size - 1)
@@ -272,3 +288,5 @@ def _clear_glass(bits: np.ndarray, chunk: Chunk, tissue: np.ndarray) -> None:
         under = tissue[r[0] : r[-1] + 1, c[0] : c[-1] + 1]
         if not under.all():
             bits[cell] *= under[:, c - c[0]][r - r[0]]  # both at once would take several times as long
+    bits[chunk.grid.height_px - chunk.top_px :] = 0
+    bits[:, chunk.grid.width_px - chunk.left_px :] = 0

@@ -10,7 +10,7 @@ from nephrospot.errors import InputError, did_you_mean
 from nephrospot.models.deeplab import MultiDeepLab
 from nephrospot.models.kpis import FPNMiT, UNetPPResNeSt
 from nephrospot.models.med3d import Med3D
-from nephrospot.models.method import SCALE_CODES, TISSUES, Method, scale_id, tissue_id
+from nephrospot.models.method import SCALE_CODES, TISSUES, Method, Place, scale_id, tissue_id
 from nephrospot.models.multiclass import MultiClass
 from nephrospot.models.multikidney import MultiKidney
 from nephrospot.models.omniseg import OmniSeg
@@ -33,7 +33,7 @@ NETWORKS: dict[str, Callable[..., Method]] = {
     "kpis-unetpp": UNetPPResNeSt,
 }
 
-__all__ = ["NETWORKS", "SCALE_CODES", "TISSUES", "Method", "build", "build_shapes", "scale_id", "tissue_id"]
+__all__ = ["NETWORKS", "SCALE_CODES", "TISSUES", "Method", "Place", "build", "build_shapes", "scale_id", "tissue_id"]
 
 
 def build(network: str, **options) -> Method:

@@ -23,28 +23,28 @@ def _count_ones(typingctx, word):
 
 
 @compile_loops
-def pack_signs(margins: np.ndarray, bits: np.ndarray) -> bool:
+def pack_signs(margins: np.ndarray, bits: np.ndarray, top: int, left: int) -> bool:
     """Bit r of a pixel is set where the r-th margin is above 0; whether all of them are finite.
 
     Parameters
     ----------
     margins : float32 (readings, rows, columns)
-    bits : uint8 (rows, columns), written
+    bits : uint8, written from row ``top`` and column ``left`` on
     """
     broken = 0
-    for row in range(bits.shape[0]):
-        out = bits[row]
+    for row in range(margins.shape[1]):
+        out = bits[top + row, left : left + margins.shape[2]]
         out[:] = 0
         for reading in range(margins.shape[0]):
             line, bit = margins[reading, row], np.uint8(1 << reading)
-            for column in range(bits.shape[1]):
+            for column in range(out.size):
                 out[column] |= bit if line[column] > ZERO else np.uint8(0)
                 broken += line[column] - line[column] != ZERO  # infinity less infinity is NaN, too
     return broken == 0
 
 
 @compile_loops
-def pack_shares(logits: np.ndarray, own: np.ndarray, bits: np.ndarray) -> bool:
+def pack_shares(logits: np.ndarray, own: np.ndarray, bits: np.ndarray, top: int, left: int) -> bool:
     """Bit r of a pixel is set where the r-th reading's classes have more than half of the soft-max; whether all logits
     are finite.
 
@@ -52,20 +52,20 @@ def pack_shares(logits: np.ndarray, own: np.ndarray, bits: np.ndarray) -> bool:
     ----------
     logits : float32 (rows, columns, classes)
     own : bool (readings, classes)
-    bits : uint8 (rows, columns), written
+    bits : uint8, written from row ``top`` and column ``left`` on
     """
     readings, classes = own.shape
     shares = np.empty(classes, np.float32)
     broken = 0
-    for row in range(bits.shape[0]):
-        for column in range(bits.shape[1]):
+    for row in range(logits.shape[0]):
+        for column in range(logits.shape[1]):
             line = logits[row, column]
-            top = line[0]
+            largest = line[0]
             for j in range(classes):
-                top = max(top, line[j])
+                largest = max(largest, line[j])
                 broken += line[j] - line[j] != ZERO
             for j in range(classes):
-                shares[j] = np.exp(line[j] - top)  # the largest is 1, so that not all vanish
+                shares[j] = np.exp(line[j] - largest)  # the largest is 1, so that not all vanish
             packed = np.uint8(0)
             for reading in range(readings):
                 mine, others = ZERO, ZERO
@@ -75,7 +75,7 @@ def pack_shares(logits: np.ndarray, own: np.ndarray, bits: np.ndarray) -> bool:
                     else:
                         others += shares[j]
                 packed |= np.uint8(1 << reading) if mine > others else np.uint8(0)
-            bits[row, column] = packed
+            bits[top + row, left + column] = packed
     return broken == 0
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from nephrospot.models.loss import competing_loss
-from nephrospot.models.method import TISSUES, Method
+from nephrospot.models.method import TISSUES, Method, Place
 
 # The channels of the soft-max. A glomerulus (CAP) contains its tuft, which classes that exclude each other
 # can't say; so the channel CAP is the glomerulus without its tuft, and both together answer for CAP.
@@ -64,16 +64,18 @@ class Competing(Method):
         return torch.stack([both[:, 1] - both[:, 0] for both in merged], dim=1)
 
     def foreground(
-        self, images: Tensor, readings: Sequence[tuple[int, int]], core: slice | None = None
-    ) -> tuple[Tensor, list[bool]]:
+        self,
+        images: Tensor,
+        readings: Sequence[tuple[int, int]],
+        places: Sequence[Place],
+        core: slice | None = None,
+    ) -> list[bool]:
         """See `Method.foreground`; in one pass over the logits, where the margins' logarithms take two a reading."""
         from nephrospot.models.bits import pack_shares  # which imports numba: who only trains needs none
 
-        logits = self.classify(images, core).permute(0, 2, 3, 1).float().contiguous()
+        logits = self.classify(images, core).permute(0, 2, 3, 1).float().contiguous().numpy()
         own = OWN[[tissue for tissue, _ in readings]].numpy()
-        bits = torch.empty(logits.shape[:3], dtype=torch.uint8)
-        finite = [pack_shares(some, own, out) for some, out in zip(logits.numpy(), bits.numpy(), strict=True)]
-        return bits, finite
+        return [pack_shares(some, own, *place) for some, place in zip(logits, places, strict=True)]
 
     def loss(self, logits: Tensor, masks: Tensor) -> Tensor:
         """See `Method.loss`."""

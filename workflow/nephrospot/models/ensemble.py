@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nephrospot.errors import InputError
 from nephrospot.files import list_paths
-from nephrospot.models.method import TISSUES, Method
+from nephrospot.models.method import TISSUES, Method, Place
 from nephrospot.models.weights import load_weights
 
 # Axes of (N, …, H, W) that are turned round.
@@ -74,13 +74,17 @@ class Ensemble(Method):
         return average.foreground - average.background
 
     def foreground(
-        self, images: Tensor, readings: Sequence[tuple[int, int]], core: slice | None = None
-    ) -> tuple[Tensor, list[bool]]:
+        self,
+        images: Tensor,
+        readings: Sequence[tuple[int, int]],
+        places: Sequence[Place],
+        core: slice | None = None,
+    ) -> list[bool]:
         """See `Method.foreground`."""
         if len(self.members) > 1 or self.flips:
-            return super().foreground(images, readings, core)
+            return super().foreground(images, readings, places, core)
         self.check_size(images)
-        return self.members[0].foreground(images, readings, core)
+        return self.members[0].foreground(images, readings, places, core)
 
 
 class Average:

@@ -8,14 +8,24 @@ each image) and ``loss``, and read through ``margins`` (all tissues of a magnifi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from nephrospot.models.loss import segmentation_loss
 from nephrospot.tissue_codes import SCALE_CODES, TISSUES, scale_id, tissue_id
 
-__all__ = ["SCALE_CODES", "TISSUES", "Method", "scale_id", "tissue_id"]
+__all__ = ["SCALE_CODES", "TISSUES", "Method", "Place", "scale_id", "tissue_id"]
+
+
+class Place(NamedTuple):
+    """Where an image's bits are written: into ``bits``, uint8 in C order, from row ``top`` and column ``left`` on."""
+
+    bits: np.ndarray
+    top: int = 0
+    left: int = 0
 
 
 class Method(nn.Module):
@@ -67,28 +77,31 @@ class Method(nn.Module):
         return torch.stack(margins, dim=1)
 
     def foreground(
-        self, images: Tensor, readings: Sequence[tuple[int, int]], core: slice | None = None
-    ) -> tuple[Tensor, list[bool]]:
-        """Where `margins` are above zero, on a CPU; methods that know it without them say it themselves.
+        self,
+        images: Tensor,
+        readings: Sequence[tuple[int, int]],
+        places: Sequence[Place],
+        core: slice | None = None,
+    ) -> list[bool]:
+        """Write where `margins` are above zero, on a CPU; methods that know it without them say it themselves.
 
         Parameters
         ----------
         images, readings, core
             As for `margins`; at most eight readings.
+        places
+            One for each image, for H × W bytes or the core's: bit r of a byte is set where the r-th reading's margin
+            is above zero.
 
         Returns
         -------
-        bits : uint8 (N, H, W) or its core
-            Bit r is set where the r-th reading's margin is above zero.
-        finite : list of bool
+        list of bool
             Whether all numbers that an image's bits come from are finite.
         """
         from nephrospot.models.bits import pack_signs  # which imports numba: who only trains needs none
 
-        margins = self.margins(images, readings, core)
-        bits = torch.empty(len(margins), *margins.shape[2:], dtype=torch.uint8)
-        finite = [pack_signs(own, out) for own, out in zip(margins.numpy(), bits.numpy(), strict=True)]
-        return bits, finite
+        margins = self.margins(images, readings, core).numpy()
+        return [pack_signs(own, *place) for own, place in zip(margins, places, strict=True)]
 
     def loss(self, logits: Tensor, masks: Tensor) -> Tensor:
         """What is minimised: logits (N, 2, H, W) against 0/1 masks (N, H, W) of the one labelled tissue; a scalar."""
