@@ -1,5 +1,6 @@
 """Direct decoding: the same pixels as OpenSlide, or not used; and a damaged tile never gives a number."""
 
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -117,13 +118,13 @@ def test_the_cache_stays_within_its_bytes_and_decodes_a_tile_once():
 
     def want(key):
         start.wait()
-        return cache.get(key, lambda key: decoded.append(key) or tile)
+        return cache.get([key], lambda keys: decoded.extend(keys) or [tile] * len(keys))
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(want, [(0, 0, 0)] * 4))
     assert decoded == [(0, 0, 0)], "three threads waited for the fourth's tile"
     for column in range(1, 4):
-        cache.get((0, 0, column), lambda key: tile)
+        cache.get([(0, 0, column)], lambda keys: [tile])
     assert list(cache._tiles) == [(0, 0, 1), (0, 0, 2), (0, 0, 3)], "the oldest tile went"
 
 
@@ -134,8 +135,39 @@ def test_a_tile_that_could_not_be_decoded_is_tried_again():
         raise OSError("the share was away")
 
     with pytest.raises(OSError, match="away"):
-        cache.get((0, 0, 0), fail)
-    assert cache.get((0, 0, 0), lambda key: np.ones(1)) == 1
+        cache.get([(0, 0, 0)], fail)
+    assert cache.get([(0, 0, 0)], lambda keys: [np.ones(1)]) == [1]
+
+
+def test_what_was_decoded_before_an_error_stays():
+    cache, asked = direct_tiff.TileCache(10_000), []
+
+    def stop_at_the_third(keys):
+        asked.append(keys)
+        yield from (np.full(1, column) for _, _, column in keys[:2])
+        raise OSError("the share was away")
+
+    keys = [(0, 0, column) for column in range(4)]
+    for _ in range(2):
+        with pytest.raises(OSError, match="away"):
+            cache.get(keys, stop_at_the_third)
+        assert cache.get(keys[:2], stop_at_the_third) == [0, 1]
+        assert cache.get([keys[0]], stop_at_the_third) == [0]
+        keys = [*keys[:2], (0, 0, 7), (0, 0, 8), (0, 0, 9)]
+    assert asked == [[(0, 0, column) for column in range(4)], [(0, 0, column) for column in (7, 8, 9)]]
+
+
+def test_tiles_that_lie_side_by_side_in_the_file_are_read_at_once(tmp_path, monkeypatch):
+    path = write_slide(tmp_path / "slide.tiff", "jpeg 4:2:0", levels=1)
+    with open_slide(path) as slide, open_slide(path) as piecemeal:
+        slide._direct._cache, piecemeal._direct._cache = direct_tiff.TileCache(0), direct_tiff.TileCache(0)
+        reads, pread = [], os.pread
+        monkeypatch.setattr(os, "pread", lambda *given: reads.append(given[1]) or pread(*given))
+        window = slide.read_window(10, 10, 1, 600, 300)
+        together = reads[:]
+        monkeypatch.setattr(direct_tiff, "READ_BYTES", 1)
+        assert np.array_equal(window, piecemeal.read_window(10, 10, 1, 600, 300))
+        assert len(together) == 3 and len(reads) - 3 == 3 * 5 and sum(together) == sum(reads[3:])
 
 
 def test_one_differing_pixel_at_a_place_of_the_probe_keeps_openslide(tmp_path):

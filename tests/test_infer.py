@@ -196,6 +196,24 @@ def test_kpis_votes_leave_a_slides_corners_empty(slide, picture, tmp_path):
     assert facts["windows"]["20x"] == 1 and not mask.any(), "a slide smaller than a window is seen once: no second vote"
 
 
+@pytest.mark.parametrize("how", [{}, {"shifts": 2}])
+def test_chunks_are_the_files_that_zarr_writes_and_their_counts_those_of_its_pixels(slide, tmp_path, how):
+    holes = np.random.default_rng(6).random((48, 54)) < 0.8
+    facts = predict(slide, tmp_path / "ours.zarr", tissue=holes, how=how)
+    ours, theirs = zarr.open_group(str(tmp_path / "ours.zarr")), zarr.open_group(str(tmp_path / "theirs.zarr"))
+    for name, array in ours.arrays():
+        copied = theirs.create_array(name, data=array[:], chunks=array.chunks, compressors=array.compressors)
+        copied.attrs.update(array.attrs)
+        of_name = [piece["foreground_px"] for key, piece in facts["pieces"].items() if key.startswith(name)]
+        for bit, tissue in enumerate(array.attrs["tissues"]):
+            assert sum(piece[tissue] for piece in of_name) == (array[:] >> bit & 1).sum() > 0
+    written = [
+        {path: content for path, content in files_of(tmp_path / f"{whose}.zarr").items() if "/c/" in path}
+        for whose in ("ours", "theirs")
+    ]
+    assert len(written[0]) > 6 and written[0] == written[1]
+
+
 @pytest.mark.parametrize("shape", [(16, 24), (7, 13), (1, 1), (300, 333)])
 def test_foreground_is_counted_by_tissue(shape):
     bits = np.random.default_rng(5).integers(0, 256, (shape[0], shape[1] + 3), dtype=np.uint8)[:, 3:]

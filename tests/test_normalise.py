@@ -141,12 +141,15 @@ def test_the_border_is_mended_before_it_is_rectified(dtype):
 def test_bytes_are_divided_as_torch_does(dtype):
     pixels = torch.arange(256, dtype=torch.uint8).view(8, 32)
     values = torch.full((10, 40), 7, dtype=dtype)
-    kernels.read_bytes(pixels.numpy(), as_array(values), 1, 2, 3, 4, 7, 30)
+    first = pixels.data_ptr()
+    parts = [(first + 32 + 2, 32, 3, 4, 7, 30), (first, 32, 0, 35, 2, 3)]
+    kernels.read_parts(np.array(parts), as_array(values))
     wanted = torch.full((10, 40), 7, dtype=dtype)
     wanted[3:, 4:34] = pixels[1:, 2:].to(dtype).div_(255)
+    wanted[:2, 35:38] = pixels[:2, :3].to(dtype).div_(255)
     assert torch.equal(values, wanted)
     whole = torch.empty(8, 32, dtype=dtype)
-    kernels.read_bytes(pixels.numpy(), as_array(whole), 0, 0, 0, 0, 8, 32)
+    kernels.read_parts(np.array([(first, 32, 0, 0, 8, 32)]), as_array(whole))
     assert torch.equal(whole, pixels.to(dtype).div_(255)), "all 256 values"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,11 +20,12 @@ from imagecodecs import jpeg8_decode
 from tifffile import COMPRESSION, PHOTOMETRIC
 
 from nephrospot.pixels import TIFF_ERRORS, list_pages
-from nephrospot.tile_cache import TileCache
+from nephrospot.tile_cache import Key, TileCache
 
 # A row of windows shares tiles with the next one through its halo, and a chunk with its neighbour: 4 % more are decoded
 # than with 64 MB, 12 % with 32.
 CACHE_BYTES = 40 << 20  # of decoded tiles
+READ_BYTES = 1 << 20  # at most that many at a time, of tiles that lie one behind the other in the file
 PROBE_PLACES = 16
 PROBE_PX = 48
 
@@ -89,7 +91,7 @@ class Part(NamedTuple):
     Attributes
     ----------
     pixels : uint8 (rows, columns, 3)
-        The whole image.
+        The whole image, each line without gaps.
     top, left : int
         Where the part begins in it.
     row, column : int
@@ -145,38 +147,60 @@ class DirectTiff:
 
     def list_parts(self, index: int, left: int, top: int, width: int, height: int) -> list[Part]:
         """What `read` puts together: the tiles and where they lie. Raises as `read` does."""
-        level, parts = self.levels[index], []
-        for row in range(top // level.tile_height, (top + height - 1) // level.tile_height + 1):
-            y = row * level.tile_height
-            y0, y1 = max(top, y), min(top + height, y + level.tile_height)
-            for column in range(left // level.tile_width, (left + width - 1) // level.tile_width + 1):
-                x = column * level.tile_width
-                x0, x1 = max(left, x), min(left + width, x + level.tile_width)
-                tile = self._cache.get((index, row, column), self._decode)
-                parts.append(Part(tile, y0 - y, x0 - x, y0 - top, x0 - left, y1 - y0, x1 - x0))
-        return parts
-
-    def _decode(self, key: tuple[int, int, int]) -> np.ndarray:
-        index, row, column = key
         level = self.levels[index]
-        number = row * level.columns + column
-        size, offset = level.byte_counts[number], level.offsets[number]
+        rows = _split(top, height, level.tile_height)
+        columns = _split(left, width, level.tile_width)
+        tiles = iter(self._cache.get([(index, row[0], column[0]) for row in rows for column in columns], self._decode))
+        return [
+            Part(next(tiles), inside_y, inside_x, y, x, part_height, part_width)
+            for _, inside_y, y, part_height in rows
+            for _, inside_x, x, part_width in columns
+        ]
+
+    def _decode(self, keys: list[Key]) -> Iterator[np.ndarray]:
+        """Tiles of one level."""
+        level = self.levels[keys[0][0]]
+        numbers = [row * level.columns + column for _, row, column in keys]
         try:
-            if offset + size > self._size:  # memory would be taken for all of it
-                raise TileError("the file ends inside a tile")
-            data = os.pread(self._file.fileno(), size, offset)
-            if len(data) != size:
-                raise TileError("the file ends inside a tile")
-            return level.decode(data, number)
+            for number, data in zip(numbers, self._read(level, numbers), strict=True):
+                yield level.decode(data, number)
         except TileError:
             raise
         except (ValueError, RuntimeError, OSError) as error:  # codecs raise RuntimeErrors of their own
             raise TileError(str(error)) from error
 
+    def _read(self, level: _TileLevel, numbers: list[int]) -> Iterator[bytes]:
+        """What the file holds of each tile; those that lie one behind the other are read at once."""
+        spans = [(level.offsets[number], level.offsets[number] + level.byte_counts[number]) for number in numbers]
+        while spans:
+            begin, end = spans[0]
+            count = 1
+            while count < len(spans) and spans[count][0] == end and spans[count][1] - begin <= READ_BYTES:
+                end = spans[count][1]
+                count += 1
+            # Looked at before it is read, since memory would be taken for all of it.
+            data = os.pread(self._file.fileno(), end - begin, begin) if end <= self._size else b""
+            if len(data) != end - begin:
+                raise TileError("the file ends inside a tile")
+            for first, last in spans[:count]:
+                yield data[first - begin : last - begin]
+            del spans[:count]
+
     def close(self) -> None:
         """Close the file and let go of the tiles."""
         self._file.close()
         self._cache = TileCache(0)
+
+
+def _split(first: int, size: int, tile_size: int) -> list[tuple[int, int, int, int]]:
+    """Along one side of a region, ``size`` pixels from ``first`` on: each tile's number, where the region begins in it,
+    where it begins in the region, and how many pixels they share."""
+    parts = []
+    for number in range(first // tile_size, (first + size - 1) // tile_size + 1):
+        start = number * tile_size
+        begin, end = max(first, start), min(first + size, start + tile_size)
+        parts.append((number, begin - start, begin - first, end - begin))
+    return parts
 
 
 class _TileLevel:
@@ -201,7 +225,7 @@ class _TileLevel:
         tile = self._decode(data, number)[0]
         if tile is None or tile.shape != (1, self.tile_height, self.tile_width, 3):
             raise TileError("a tile holds fewer pixels than it should")
-        return tile[0]
+        return np.ascontiguousarray(tile[0])
 
 
 def empty_tile(height: int, width: int) -> np.ndarray:

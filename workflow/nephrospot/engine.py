@@ -58,10 +58,11 @@ class WindowMemory(NamedTuple):
 
     def fill(self, parts: list[Part]) -> None:
         """Take a window of `nephrospot.slide.Slide.read_parts`; by the thread that read it."""
+        places = []
         for pixels, top, left, row, column, height, width in parts:
-            kernels.read_bytes(
-                pixels.reshape(len(pixels), -1), self.lines, top, 3 * left, row, 3 * column, height, 3 * width
-            )
+            address, step = pixels.__array_interface__["data"][0], pixels.strides[0]
+            places.append((address + top * step + 3 * left, step, row, 3 * column, height, 3 * width))
+        kernels.read_parts(np.array(places), self.lines)
 
 
 class Engine:

@@ -28,7 +28,7 @@ from nephrospot.chunks import COSTS, Chunk, list_chunks, sum_up, take_part
 from nephrospot.engine import ChunkAnswer, Engine, WindowMemory
 from nephrospot.errors import InputError
 from nephrospot.models import Method
-from nephrospot.models.bits import count_bits
+from nephrospot.models.bits import clear_parts, count_bits
 from nephrospot.readings import Reading
 from nephrospot.sampling import RawWindows
 from nephrospot.scheme import Scheme, chunk_cells, make_scheme
@@ -178,7 +178,7 @@ def _read_batches(slide: Slide, chunks: list[Chunk], engine: Engine, packed: boo
         if engine.resamples:
             return slide.read_raw(*corner, grid.scale, scheme.window_px)
         parts = slide.read_parts(*corner, grid.scale, scheme.window_px)
-        window = done.popleft() if done else engine.allocate(scheme.window_px)
+        window = done.pop() if done else engine.allocate(scheme.window_px)
         window.fill(parts)
         return window
 
@@ -274,19 +274,21 @@ def count_foreground(bits: np.ndarray, n: int) -> list[int]:
 
 def _clear_glass(bits: np.ndarray, chunk: Chunk, tissue: np.ndarray) -> None:
     """Set to background, in place, what isn't asked for, what isn't on tissue and what is beyond the slide."""
-    core, ratio = chunk.grid.core_px, chunk.grid.mpp / TISSUE_MPP
-    rows, columns = (
-        np.minimum(((at + np.arange(chunk.side_px) + 0.5) * ratio).astype(int), size - 1)
-        for at, size in zip((chunk.top_px, chunk.left_px), tissue.shape, strict=True)
-    )
-    for row, column in np.ndindex(*chunk.cells.shape):
-        cell = np.s_[row * core : (row + 1) * core, column * core : (column + 1) * core]
-        if not chunk.cells[row, column]:
-            bits[cell] = 0
-            continue
-        r, c = rows[cell[0]], columns[cell[1]]
-        under = tissue[r[0] : r[-1] + 1, c[0] : c[-1] + 1]
-        if not under.all():
-            bits[cell] *= under[:, c - c[0]][r - r[0]]  # both at once would take several times as long
-    bits[chunk.grid.height_px - chunk.top_px :] = 0
-    bits[:, chunk.grid.width_px - chunk.left_px :] = 0
+    grid = chunk.grid
+    rows = _list_parts(chunk, chunk.top_px, grid.height_px, len(tissue))
+    columns = _list_parts(chunk, chunk.left_px, grid.width_px, tissue.shape[1])
+    starts, cells, places, inside = zip(rows, columns, strict=True)
+    stays = chunk.cells[np.ix_(*cells)] & tissue[np.ix_(*places)] & np.logical_and.outer(*inside)
+    clear_parts(bits, *(np.append(start, chunk.side_px) for start in starts), stays)
+
+
+def _list_parts(chunk: Chunk, first_px: int, slide_px: int, tissue_px: int) -> tuple[np.ndarray, ...]:
+    """Along a side of a chunk, the parts that lie in one cell and in one pixel of the tissue's mask: where they start,
+    which cell and which pixel it is, and whether they lie inside the slide."""
+    pixels = np.arange(chunk.side_px)
+    cells = pixels // chunk.grid.core_px
+    places = np.minimum(((first_px + pixels + 0.5) * (chunk.grid.mpp / TISSUE_MPP)).astype(int), tissue_px - 1)
+    inside = first_px + pixels < slide_px
+    differs = (np.diff(cells) != 0) | (np.diff(places) != 0) | np.diff(inside)
+    starts = np.flatnonzero(np.append(True, differs))
+    return starts, cells[starts], places[starts], inside[starts]

@@ -4,42 +4,68 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable, Iterable
 
 import numpy as np
+
+Key = tuple[int, int, int]
 
 
 class TileCache:
     """The tiles used last, up to a number of bytes; a tile that two threads want is decoded once."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._tiles: OrderedDict[tuple[int, int, int], np.ndarray] = OrderedDict()
-        self._turns: dict[tuple[int, int, int], threading.Lock] = {}  # of tiles that a thread is decoding
+        self._tiles: OrderedDict[Key, np.ndarray] = OrderedDict()
+        self._turns: dict[Key, threading.Lock] = {}  # of tiles that a thread is decoding
         self._bytes, self._max_bytes = 0, max_bytes
         self._lock = threading.Lock()
 
-    def get(self, key: tuple[int, int, int], decode) -> np.ndarray:
-        while True:
+    def get(self, keys: list[Key], decode: Callable[[list[Key]], Iterable[np.ndarray]]) -> list[np.ndarray]:
+        """The tiles of ``keys``, in their order.
+
+        Parameters
+        ----------
+        decode
+            Makes the tiles that aren't there, one after the other; those that came before an error stay.
+        """
+        found: dict[Key, np.ndarray] = {}
+        missing = keys
+        while missing:
+            mine, others = [], []
             with self._lock:
-                tile = self._tiles.get(key)
-                if tile is not None:
-                    self._tiles.move_to_end(key)
-                    return tile
-                turn = self._turns.get(key)
-                if turn is None:
-                    turn = self._turns[key] = threading.Lock()
+                for key in missing:
+                    tile = self._tiles.get(key)
+                    if tile is not None:
+                        self._tiles.move_to_end(key)
+                        found[key] = tile
+                    elif key in self._turns:
+                        others.append((key, self._turns[key]))
+                    else:
+                        mine.append(key)
+                if mine:
+                    turn = threading.Lock()
                     turn.acquire()
-                    break
-            with turn:
-                pass  # until the other thread has it, or failed, which this one finds out by itself
+                    self._turns.update(dict.fromkeys(mine, turn))
+            if mine:
+                found |= self._add(mine, turn, decode)
+            for _, turn in others:
+                with turn:
+                    pass  # until the other thread has it, or failed, which this one finds out by itself
+            missing = [key for key, _ in others]
+        return [found[key] for key in keys]
+
+    def _add(self, keys: list[Key], turn: threading.Lock, decode: Callable) -> dict[Key, np.ndarray]:
+        new: dict[Key, np.ndarray] = {}
         try:
-            tile = decode(key)
-            with self._lock:
-                self._tiles[key] = tile
-                self._bytes += tile.nbytes
-                while self._bytes > self._max_bytes:
-                    self._bytes -= self._tiles.popitem(last=False)[1].nbytes
-            return tile
+            for key, tile in zip(keys, decode(keys), strict=True):
+                new[key] = tile
         finally:
             with self._lock:
-                del self._turns[key]
+                self._tiles |= new
+                self._bytes += sum(tile.nbytes for tile in new.values())
+                while self._bytes > self._max_bytes:
+                    self._bytes -= self._tiles.popitem(last=False)[1].nbytes
+                for key in keys:
+                    del self._turns[key]
             turn.release()
+        return new

@@ -80,6 +80,26 @@ def pack_shares(logits: np.ndarray, own: np.ndarray, bits: np.ndarray, top: int,
 
 
 @compile_loops
+def clear_parts(bits: np.ndarray, tops: np.ndarray, lefts: np.ndarray, stays: np.ndarray) -> None:
+    """Set to 0 what doesn't stay.
+
+    Parameters
+    ----------
+    bits : uint8 (side, side), changed
+    tops, lefts : where rows and columns of parts begin, and where the last ones end
+    stays : bool (tops - 1, lefts - 1), of each part
+    """
+    for i in range(stays.shape[0]):
+        first = 0  # of the parts, side by side, that don't stay
+        for j in range(stays.shape[1] + 1):
+            if j == stays.shape[1] or stays[i, j]:
+                if first < j:
+                    for row in range(tops[i], tops[i + 1]):
+                        bits[row, lefts[first] : lefts[j]] = 0
+                first = j + 1
+
+
+@compile_loops
 def count_bits(words: np.ndarray, counts: np.ndarray) -> None:
     """In how many bytes of ``words`` each bit is set.
 

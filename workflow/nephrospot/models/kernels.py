@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import carray, types
 from numba.extending import intrinsic
 
 from nephrospot.compiled import compile_loops
@@ -57,6 +57,16 @@ def _of_255(typingctx, value, like):
         return builder.fmul(arguments[0], ir.Constant(FLOAT, float(np.float32(1 / 255))))
 
     return types.float32(types.float32, like), divide
+
+
+@intrinsic
+def _point(typingctx, address):
+    """The memory at an address."""
+
+    def cast(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+
+    return types.voidptr(address), cast
 
 
 @compile_loops
@@ -220,19 +230,19 @@ def shuffle_beside(wide: np.ndarray, skip: np.ndarray, y: np.ndarray, first: int
 
 
 @compile_loops
-def read_bytes(
-    pixels: np.ndarray, y: np.ndarray, top: int, left: int, row: int, column: int, height: int, width: int
-) -> None:
-    """A part of y = a part of pixels / 255, each ``height`` lines of ``width`` numbers.
+def read_parts(parts: np.ndarray, y: np.ndarray) -> None:
+    """Parts of y = parts of images / 255, all in one call: whoever lets go of the interpreter waits to have it again.
 
     Parameters
     ----------
-    pixels : uint8 (lines, length)
+    parts : int64 (n, 6)
+        Where an image's bytes begin in memory, how many lie between its lines, where the part begins in ``y``, and how
+        many lines of how many numbers it is. Nobody else may free or move the images meanwhile.
     y : (lines, length), written
-    top, left : where the part begins in ``pixels``
-    row, column : and where in ``y``
     """
-    for i in range(height):
-        line, out = pixels[top + i, left : left + width], y[row + i, column : column + width]
-        for j in range(width):
-            out[j] = _store(_of_255(np.float32(line[j]), out[j]), out[j])
+    for k in range(len(parts)):
+        address, step, row, column, height, width = parts[k]
+        for i in range(height):
+            line, out = carray(_point(address + i * step), width, np.uint8), y[row + i, column : column + width]
+            for j in range(width):
+                out[j] = _store(_of_255(np.float32(line[j]), out[j]), out[j])
