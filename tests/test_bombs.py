@@ -64,6 +64,16 @@ class TestBombs:
         with pytest.raises(InputError, match=r"are declared in a file of \d+ bytes"):
             open_slide(path)
 
+    def test_a_tiff_of_more_pixels_before_a_page_that_is_damaged(self, tmp_path):
+        """What one page declares is looked at whatever another is; found by `make fuzz`."""
+        path = write_tiff(tmp_path / "slide.tiff", paint(), tile=(256, 256), compression="deflate")
+        declare(path, ImageWidth=100_000, ImageLength=100_000)
+        declare(path, page=1, SamplesPerPixel=0)
+        with tifffile.TiffFile(path) as tiff, pytest.raises(IndexError):
+            tiff.pages[1]
+        with pytest.raises(InputError, match=r"fewer tiles than its size needs"):
+            open_slide(path)
+
     def test_a_tiff_of_one_endless_tile(self, tmp_path):
         """OpenSlide would take memory for what is declared, and end the process."""
         path = write_tiff(tmp_path / "slide.tiff", paint(), pyramid=False, tile=(1024, 1024), compression="jpeg")
@@ -140,12 +150,12 @@ class TestBombs:
             load_weights("multi-unet", tmp_path / "p.pth")
 
 
-def declare(path, **tags):
-    """Write other numbers into a TIFF's tags, as 32-bit numbers, and leave its pixels as they are."""
+def declare(path, page=0, **tags):
+    """Write other numbers into a page's tags, as 32-bit numbers, and leave its pixels as they are."""
     data = bytearray(path.read_bytes())
     with tifffile.TiffFile(path) as tiff:
         for name, value in tags.items():
-            tag = tiff.pages[0].tags[name]
+            tag = tiff.pages[page].tags[name]
             struct.pack_into(tiff.byteorder + "H", data, tag.offset + 2, 4)
             struct.pack_into(tiff.byteorder + "I", data, tag.offset + 8, value)
     path.write_bytes(data)

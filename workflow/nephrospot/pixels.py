@@ -80,11 +80,19 @@ def check_declared(path: Path) -> None:
 
 
 def list_pages(tiff: tifffile.TiffFile) -> list[tifffile.TiffPage]:
-    """Pages with the pages below them. They are counted first, since iterating over pages that stand in a circle, as
-    in a damaged file, has no end."""
-    pages = [tiff.pages[index] for index in range(min(MAX_PAGES, len(tiff.pages)))]
+    """Pages with the pages below them, but for those that are damaged."""
+    pages = _read_pages(tiff.pages)
     below = [getattr(page, "pages", None) or () for page in pages]
-    return pages + [one[index] for one in below for index in range(min(MAX_PAGES, len(one)))]
+    return pages + [page for one in below for page in _read_pages(one)]
+
+
+def _read_pages(pages: tifffile.TiffPages) -> list[tifffile.TiffPage]:
+    """They are counted first, since iterating over pages that stand in a circle, as in a damaged file, has no end."""
+    read = []
+    for index in range(min(MAX_PAGES, len(pages))):
+        with contextlib.suppress(*TIFF_ERRORS):
+            read.append(pages[index])
+    return read
 
 
 class OpenSlidePixels:
