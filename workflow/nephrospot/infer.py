@@ -128,8 +128,8 @@ def _predict_chunks(
 ) -> None:
     """Compute and write chunk by chunk, files in a thread of its own while the network goes on.
 
-    On a CPU, where windows don't overlap, bits are written where they belong by whom the answers are hot for; else
-    answers become masks in that other thread.
+    On a CPU, where windows don't overlap, the method itself writes bits into the chunk, while its answers are in the
+    processor's caches; else answers become masks in that other thread.
     """
     if not chunks:
         return
