@@ -4,7 +4,6 @@ import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Barrier
 
 import imagecodecs
 import numpy as np
@@ -16,10 +15,11 @@ from hypothesis import strategies as st
 
 from jpeg_tiffs import JPEG, KINDS, paint_tissue, set_tags, write_slide
 from nephrospot import direct_tiff
-from nephrospot.direct_tiff import DoubtfulTileError, open_direct
+from nephrospot.direct_tiff import open_direct
 from nephrospot.errors import InputError
 from nephrospot.pixels import OpenSlidePixels, TiffPixels
 from nephrospot.slide import open_slide
+from nephrospot.stored_tiles import DoubtfulTileError, TileLevel
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -76,7 +76,7 @@ def test_jpeg_tiles_lie_where_they_are_written_through_the_caches(tmp_path, kind
 def test_a_jpeg_of_another_size_than_its_tile_is_damage(tmp_path):
     path = write_slide(tmp_path / "slide.tiff", "jpeg 4:2:0")
     with tifffile.TiffFile(path) as tiff:
-        level = direct_tiff._TileLevel(tiff.pages[0])
+        level = TileLevel(tiff.pages[0])
     for height, width in ((120, 128), (128, 136)):
         with pytest.raises((ValueError, RuntimeError)):
             level.decode(imagecodecs.jpeg8_encode(np.zeros((height, width, 3), np.uint8)), 0)
@@ -110,51 +110,6 @@ def test_threads_read_what_one_thread_reads(tmp_path, monkeypatch):
     with open_slide(path) as slide, ThreadPoolExecutor(4) as threads:
         together = list(threads.map(lambda window: slide.read_window(*window), windows))
         assert all(np.array_equal(a, slide.read_window(*w)) for a, w in zip(together, windows, strict=True))
-
-
-def test_the_cache_stays_within_its_bytes_and_decodes_a_tile_once():
-    cache, tile = direct_tiff.TileCache(10_000), np.zeros(3_000, np.uint8)
-    decoded, start = [], Barrier(4)
-
-    def want(key):
-        start.wait()
-        return cache.get([key], lambda keys: decoded.extend(keys) or [tile] * len(keys))
-
-    with ThreadPoolExecutor(4) as threads:
-        list(threads.map(want, [(0, 0, 0)] * 4))
-    assert decoded == [(0, 0, 0)], "three threads waited for the fourth's tile"
-    for column in range(1, 4):
-        cache.get([(0, 0, column)], lambda keys: [tile])
-    assert list(cache._tiles) == [(0, 0, 1), (0, 0, 2), (0, 0, 3)], "the oldest tile went"
-
-
-def test_a_tile_that_could_not_be_decoded_is_tried_again():
-    cache = direct_tiff.TileCache(10_000)
-
-    def fail(key):
-        raise OSError("the share was away")
-
-    with pytest.raises(OSError, match="away"):
-        cache.get([(0, 0, 0)], fail)
-    assert cache.get([(0, 0, 0)], lambda keys: [np.ones(1)]) == [1]
-
-
-def test_what_was_decoded_before_an_error_stays():
-    cache, asked = direct_tiff.TileCache(10_000), []
-
-    def stop_at_the_third(keys):
-        asked.append(keys)
-        yield from (np.full(1, column) for _, _, column in keys[:2])
-        raise OSError("the share was away")
-
-    keys = [(0, 0, column) for column in range(4)]
-    for _ in range(2):
-        with pytest.raises(OSError, match="away"):
-            cache.get(keys, stop_at_the_third)
-        assert cache.get(keys[:2], stop_at_the_third) == [0, 1]
-        assert cache.get([keys[0]], stop_at_the_third) == [0]
-        keys = [*keys[:2], (0, 0, 7), (0, 0, 8), (0, 0, 9)]
-    assert asked == [[(0, 0, column) for column in range(4)], [(0, 0, column) for column in (7, 8, 9)]]
 
 
 def test_tiles_that_lie_side_by_side_in_the_file_are_read_at_once(tmp_path, monkeypatch):

@@ -15,8 +15,8 @@ import imagecodecs
 import numpy as np
 import tifffile
 
-from nephrospot.direct_tiff import empty_tile
 from nephrospot.slide import open_slide
+from nephrospot.stored_tiles import empty_tile
 
 WINDOW_PX, HALO_PX, SHARD = 512, 64, 8
 CORE_PX = WINDOW_PX - 2 * HALO_PX

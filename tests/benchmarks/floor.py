@@ -18,8 +18,8 @@ import torch
 from slide import draw_labels, paint
 
 from nephrospot.cost import build_shapes, count_macs
-from nephrospot.direct_tiff import empty_tile
 from nephrospot.mpp import magnification_to_mpp
+from nephrospot.stored_tiles import empty_tile
 
 MAGNIFICATIONS = (5.0, 10.0, 20.0, 40.0)
 # The passes that differ: heads for up to three tissues add 0.4 % to Omni-Seg's backbone, and of the U-Nets those of

@@ -7,7 +7,6 @@ over every level. What isn't plain (JPEG 2000, missing tiles, transparency …) 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -16,10 +15,10 @@ import cv2
 import numpy as np
 import openslide
 import tifffile
-from imagecodecs import jpeg8_decode
 from tifffile import COMPRESSION, PHOTOMETRIC
 
 from nephrospot.pixels import TIFF_ERRORS, list_pages
+from nephrospot.stored_tiles import DoubtfulTileError, TileError, TileLevel
 from nephrospot.tile_cache import Key, TileCache
 
 # A row of windows shares tiles with the next one through its halo, and a chunk with its neighbour: 4 % more are decoded
@@ -32,16 +31,6 @@ PROBE_PX = 48
 _JPEG = COMPRESSION.JPEG
 _LOSSLESS = {COMPRESSION.NONE, COMPRESSION.LZW, COMPRESSION.ADOBE_DEFLATE, COMPRESSION.DEFLATE}
 _PLAIN_FORMATS = {"generic-tiff", "aperio", "tiff"}  # elsewhere levels are put together from several pages
-_NO_DATA = bytes(32)
-_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # what ends a JPEG's pixels: neither fill bytes nor restarts
-
-
-class TileError(ValueError):
-    """A tile is damaged."""
-
-
-class DoubtfulTileError(Exception):
-    """A tile may be damaged: the slide's own reader has the last word."""
 
 
 def open_direct(path: str | Path, oracle) -> DirectTiff | None:
@@ -125,7 +114,7 @@ class DirectTiff:
     """
 
     def __init__(self, path: str | Path, pages: list[tifffile.TiffPage]) -> None:
-        self.levels = [_TileLevel(page) for page in pages]
+        self.levels = [TileLevel(page) for page in pages]
         self._cache = TileCache(CACHE_BYTES)
         self._file = Path(path).open("rb", buffering=0)  # noqa: SIM115 (until close)
         self._size = os.fstat(self._file.fileno()).st_size
@@ -169,7 +158,7 @@ class DirectTiff:
         except (ValueError, RuntimeError, OSError) as error:  # codecs raise RuntimeErrors of their own
             raise TileError(str(error)) from error
 
-    def _read(self, level: _TileLevel, numbers: list[int]) -> Iterator[bytes]:
+    def _read(self, level: TileLevel, numbers: list[int]) -> Iterator[bytes]:
         """What the file holds of each tile; those that lie one behind the other are read at once."""
         spans = [(level.offsets[number], level.offsets[number] + level.byte_counts[number]) for number in numbers]
         while spans:
@@ -201,59 +190,6 @@ def _split(first: int, size: int, tile_size: int) -> list[tuple[int, int, int, i
         begin, end = max(first, start), min(first + size, start + tile_size)
         parts.append((number, begin - start, begin - first, end - begin))
     return parts
-
-
-class _TileLevel:
-    """Where a level's tiles lie and how they are decoded."""
-
-    def __init__(self, page: tifffile.TiffPage) -> None:
-        self.tile_width, self.tile_height = page.tilewidth, page.tilelength
-        self.columns = -(-page.imagewidth // page.tilewidth)
-        self.rows = -(-page.imagelength // page.tilelength)
-        self.offsets, self.byte_counts = page.dataoffsets, page.databytecounts
-        self._decode, self._is_jpeg = page.decode, page.compression == _JPEG
-        # Aperio stores red, green and blue as they are, without the marker that would say what the numbers mean.
-        as_they_are = page.photometric == PHOTOMETRIC.RGB and not page.is_jfif
-        self._jpeg = {"tables": page.jpegtables, "colorspace": "RGB" if as_they_are else None, "outcolorspace": "RGB"}
-        if not len(self.offsets) == len(self.byte_counts) == self.columns * self.rows:
-            raise TileError("tiles are missing")
-
-    def decode(self, data: bytes, number: int) -> np.ndarray:
-        if self._is_jpeg:
-            _check_jpeg(data)
-            return jpeg8_decode(data, **self._jpeg, out=empty_tile(self.tile_height, self.tile_width))
-        tile = self._decode(data, number)[0]
-        if tile is None or tile.shape != (1, self.tile_height, self.tile_width, 3):
-            raise TileError("a tile holds fewer pixels than it should")
-        return np.ascontiguousarray(tile[0])
-
-
-def empty_tile(height: int, width: int) -> np.ndarray:
-    """Memory for a tile, uint8 (height, width, 3), that doesn't begin at a multiple of 32 bytes.
-
-    Where a line of pixels does, libjpeg-turbo writes it past the processor's caches, for pictures that nobody reads
-    soon. That takes half as long again, and who reads it has to fetch it from memory.
-    """
-    size = height * width * 3
-    buffer = np.empty(size + 32, np.uint8)
-    first = (16 - buffer.__array_interface__["data"][0]) % 32
-    return buffer[first : first + size].reshape(height, width, 3)
-
-
-def _check_jpeg(data: bytes) -> None:
-    """Refuse a JPEG whose pixels don't run up to its end.
-
-    Where they stop early, libjpeg only warns and paints the rest grey, and imagecodecs doesn't pass the warning on.
-    """
-    at = 2
-    while data[at : at + 1] == b"\xff" and data[at + 1 : at + 2] != b"\xda":
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    end = _MARKER.search(data, at + 2)
-    if data[:2] != b"\xff\xd8" or end is None or end[0] != b"\xff\xd9":
-        raise TileError("a JPEG tile is cut short or damaged")
-    # A block of the disk that was never written reads as zeros; glass can be coded as zeros, too.
-    if data.find(_NO_DATA, at) >= 0 or len(data) - end.start() > len(_NO_DATA):
-        raise DoubtfulTileError
 
 
 def _match_pages(tiff: tifffile.TiffFile, shapes: list[tuple[int, int]]) -> list[tifffile.TiffPage] | None:
@@ -299,7 +235,7 @@ def _agree(direct: DirectTiff, oracle) -> bool:
     return True
 
 
-def _probe_places(tiles: _TileLevel, width: int, height: int, count: int) -> list[tuple[int, int]]:
+def _probe_places(tiles: TileLevel, width: int, height: int, count: int) -> list[tuple[int, int]]:
     """Corners of ``count`` windows: the origin, the last corner, and by turns across the borders of the tiles
     with most bytes (there is most to differ) and inside them."""
     places = [(0, 0), (width - PROBE_PX + 5, height - PROBE_PX + 5)]

@@ -14,10 +14,11 @@ import cv2
 import numpy as np
 import openslide
 
-from nephrospot.direct_tiff import DoubtfulTileError, Part, open_direct
+from nephrospot.direct_tiff import Part, open_direct
 from nephrospot.errors import InputError, tell_cause
 from nephrospot.pixels import TIFF_ERRORS, Level, OpenSlidePixels, TiffPixels, check_declared
 from nephrospot.sampling import LEVEL_TOLERANCE, RawWindows, Sampling
+from nephrospot.stored_tiles import DoubtfulTileError
 
 
 def open_slide(path: str | Path, direct: bool = True) -> Slide:
