@@ -1,5 +1,7 @@
 """Inference: masks end up where the network saw them, whatever the batch, the grid or the seam."""
 
+from functools import partialmethod
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,8 @@ from nephrospot.stitch import open_predicted
 from networks import seeded_state
 from pictures import write_tiff
 from segmenting import READINGS, Threshold, draw_waves, files_of, open_waves, predict
+
+HOWS = [{}, {"shifts": 2}]
 
 
 @pytest.fixture(scope="module")
@@ -69,16 +73,31 @@ def test_windows_are_read_into_the_same_memory_again_and_again(slide, tmp_path, 
     assert sum(facts["windows"].values()) > 200 and len(made) <= 4 * TOGETHER
 
 
-def test_what_was_in_a_chunk_s_memory_before_is_in_no_mask(slide, tmp_path, monkeypatch):
+@pytest.mark.parametrize("how", HOWS)
+def test_chunks_are_answered_in_the_memory_of_two(slide, tmp_path, monkeypatch, how):
+    made = []
+    monkeypatch.setattr(
+        ChunkAnswer, "__init__", lambda *given, own=ChunkAnswer.__init__: made.append(given) or own(*given)
+    )
+    facts = predict(slide, tmp_path / "p.zarr", groups={20.0: READINGS[20.0]}, how=how)
+    assert len(facts["pieces"]) > 2 and len(made) == 2
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_what_was_in_a_chunk_s_memory_before_is_in_no_mask(slide, tmp_path, monkeypatch, how):
     holes = np.random.default_rng(4).random((48, 54)) < 0.7
-    predict(slide, tmp_path / "clean.zarr", tissue=holes)
+    predict(slide, tmp_path / "clean.zarr", tissue=holes, how=how)
 
-    def soil(answer, *given, own=ChunkAnswer.__init__):
+    def soil(answer, *given, own):
+        if hasattr(answer, "sums"):
+            answer.sums.fill_(100)  # is cleared, other than what a window that doesn't overlap is written to
         own(answer, *given)
-        answer.bits.fill_(255)
+        with torch.inference_mode():
+            answer.bits.fill_(255)
 
-    monkeypatch.setattr(ChunkAnswer, "__init__", soil)
-    predict(slide, tmp_path / "soiled.zarr", tissue=holes)
+    for name in ("__init__", "clear"):
+        monkeypatch.setattr(ChunkAnswer, name, partialmethod(soil, own=getattr(ChunkAnswer, name)))
+    predict(slide, tmp_path / "soiled.zarr", tissue=holes, how=how)
     clean, soiled = (files_of(tmp_path / f"{name}.zarr") for name in ("clean", "soiled"))
     assert len(clean) > 5 and soiled == clean
 

@@ -248,6 +248,13 @@ class ChunkAnswer:
             self.sums = torch.zeros((n, side_px, side_px), dtype=kind, device=device)
             self.weights = torch.from_numpy(scheme.weights).to(device)
 
+    def clear(self) -> None:
+        """Begin another chunk of the same kind, in the same memory: new memory has to be mapped by the system."""
+        self.finite.clear()
+        self.broken.clear()
+        if not self.scheme.covers_once:
+            self.sums.zero_()
+
     def place(self, x: int, y: int) -> Place:
         """Where `Engine.foreground` is to write the window whose corner is at (x, y) of the chunk; for windows that
         don't overlap, which lie in it wholly."""

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from itertools import groupby, islice
 from pathlib import Path
 
@@ -196,27 +197,34 @@ def _read_batches(slide: Slide, chunks: list[Chunk], engine: Engine, packed: boo
 
 
 class _UnderWay:
-    """The chunk whose windows are being answered; when the next one is opened, it goes to be written."""
+    """The chunk whose windows are being answered; when the next one is opened, it goes to be written.
+
+    Two answers take turns: one has been written when the chunk after the next is opened.
+    """
 
     def __init__(self, engine: Engine, n: int, writer: _Writer, hand_over: HandOver) -> None:
         self.engine, self.n, self.writer, self.hand_over = engine, n, writer, hand_over
         self.chunk: Chunk | None = None
-        self.answer: ChunkAnswer | None = None
+        self.answers: deque[ChunkAnswer] = deque()
 
     def open(self, chunk: Chunk) -> ChunkAnswer:
         """The answer that a chunk's windows belong to."""
         if chunk is not self.chunk:
             self.close()
             self.chunk = chunk
-            self.answer = ChunkAnswer(chunk.side_px, self.n, chunk.scheme, self.engine.device)
-        return self.answer
+            if len(self.answers) < 2:
+                self.answers.append(ChunkAnswer(chunk.side_px, self.n, chunk.scheme, self.engine.device))
+            else:
+                self.answers.rotate(1)
+                self.answers[-1].clear()
+        return self.answers[-1]
 
     def close(self) -> None:
         """Have the chunk written that is under way, if there is one."""
         if self.chunk is not None:
-            self.hand_over(self.writer.write, self.chunk, self.answer, self.writer.spend())
+            self.hand_over(self.writer.write, self.chunk, self.answers[-1], self.writer.spend())
             self.hand_over.submit()
-            self.chunk = self.answer = None
+            self.chunk = None
 
 
 class _Writer:
@@ -275,19 +283,20 @@ def count_foreground(bits: np.ndarray, n: int) -> list[int]:
 def _clear_glass(bits: np.ndarray, chunk: Chunk, tissue: np.ndarray) -> None:
     """Set to background, in place, what isn't asked for, what isn't on tissue and what is beyond the slide."""
     grid = chunk.grid
-    rows = _list_parts(chunk, chunk.top_px, grid.height_px, len(tissue))
-    columns = _list_parts(chunk, chunk.left_px, grid.width_px, tissue.shape[1])
+    rows = _list_parts(grid, chunk.side_px, chunk.top_px, grid.height_px, len(tissue))
+    columns = _list_parts(grid, chunk.side_px, chunk.left_px, grid.width_px, tissue.shape[1])
     starts, cells, places, inside = zip(rows, columns, strict=True)
     stays = chunk.cells[np.ix_(*cells)] & tissue[np.ix_(*places)] & np.logical_and.outer(*inside)
     clear_parts(bits, *(np.append(start, chunk.side_px) for start in starts), stays)
 
 
-def _list_parts(chunk: Chunk, first_px: int, slide_px: int, tissue_px: int) -> tuple[np.ndarray, ...]:
+@lru_cache(2)  # chunks come row by row
+def _list_parts(grid: Grid, side_px: int, first_px: int, slide_px: int, tissue_px: int) -> tuple[np.ndarray, ...]:
     """Along a side of a chunk, the parts that lie in one cell and in one pixel of the tissue's mask: where they start,
     which cell and which pixel it is, and whether they lie inside the slide."""
-    pixels = np.arange(chunk.side_px)
-    cells = pixels // chunk.grid.core_px
-    places = np.minimum(((first_px + pixels + 0.5) * (chunk.grid.mpp / TISSUE_MPP)).astype(int), tissue_px - 1)
+    pixels = np.arange(side_px)
+    cells = pixels // grid.core_px
+    places = np.minimum(((first_px + pixels + 0.5) * (grid.mpp / TISSUE_MPP)).astype(int), tissue_px - 1)
     inside = first_px + pixels < slide_px
     differs = (np.diff(cells) != 0) | (np.diff(places) != 0) | np.diff(inside)
     starts = np.flatnonzero(np.append(True, differs))
