@@ -8,9 +8,9 @@ import torch
 import zarr
 
 from nephrospot import scheme
-from nephrospot.engine import TOGETHER, ChunkAnswer, Engine, choose_precision
+from nephrospot.chunk_mask import ChunkAnswer, count_foreground
+from nephrospot.engine import TOGETHER, Engine, choose_precision
 from nephrospot.errors import InputError
-from nephrospot.infer import count_foreground
 from nephrospot.models import build
 from nephrospot.models.omniseg import OmniSeg
 from nephrospot.slide import open_slide

@@ -20,7 +20,6 @@ from nephrospot.models.normalise import as_array
 from nephrospot.readings import Reading
 from nephrospot.resample import resample
 from nephrospot.sampling import RawWindows, join_raw
-from nephrospot.scheme import Scheme
 
 log = logging.getLogger(__name__)
 
@@ -223,83 +222,3 @@ def list_ids(readings: list[Reading]) -> list[tuple[int, int]]:
 
 def _join(windows: list[Tensor]) -> Tensor:
     return windows[0] if len(windows) == 1 else torch.cat(windows)
-
-
-class ChunkAnswer:
-    """The answers of one chunk's windows, added up on the device until they are a mask.
-
-    Parameters
-    ----------
-    side_px : the chunk's side
-    n : number of readings
-    scheme : how windows are joined
-    """
-
-    def __init__(self, side_px: int, n: int, scheme: Scheme, device: torch.device) -> None:
-        self.scheme, self.n, self.side_px = scheme, n, side_px
-        # Where every pixel is answered by one window, nothing need be there before; what no window is asked for is
-        # cleared when the chunk is written.
-        self.bits = torch.empty((side_px, side_px), dtype=torch.uint8, device=device)
-        self.values = torch.tensor([1 << bit for bit in range(n)], dtype=torch.uint8, device=device).view(n, 1, 1)
-        self.finite: list[tuple[tuple[int, int], Tensor]] = []
-        self.broken: list[tuple[int, int]] = []
-        if not scheme.covers_once:
-            kind = torch.uint8 if scheme.min_votes else torch.float32
-            self.sums = torch.zeros((n, side_px, side_px), dtype=kind, device=device)
-            self.weights = torch.from_numpy(scheme.weights).to(device)
-
-    def clear(self) -> None:
-        """Begin another chunk of the same kind, in the same memory: new memory has to be mapped by the system."""
-        self.finite.clear()
-        self.broken.clear()
-        if not self.scheme.covers_once:
-            self.sums.zero_()
-
-    def place(self, x: int, y: int) -> Place:
-        """Where `Engine.foreground` is to write the window whose corner is at (x, y) of the chunk; for windows that
-        don't overlap, which lie in it wholly."""
-        return Place(self.bits.numpy(), y, x)
-
-    @torch.inference_mode()
-    def put(self, place: tuple[int, int], x: int, y: int, margins: Tensor) -> None:
-        """Add one window's margins, float32 (n, kept, kept), whose corner is at (x, y) of the chunk.
-
-        ``place`` is what the window is called when it turns out that its answer isn't finite.
-        """
-        here, part = self._overlap(x, y, margins.shape[-1])
-        inside = margins[:, *part]
-        # A sum is finite where all its terms are; it is looked at once a chunk, so that the GPU needn't wait.
-        self.finite.append((place, torch.isfinite(margins.sum())))
-        if self.scheme.covers_once:
-            self.bits[here] = self._pack(inside > 0)
-        elif self.scheme.min_votes:
-            self.sums[:, *here] += inside > 0
-        else:
-            # Every pixel has the same windows in every reading, so the sign of the weighted sum is that of the mean.
-            self.sums[:, *here] += inside * self.weights[part]
-
-    def _overlap(self, x: int, y: int, kept: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-        """Rows and columns that a window's answer has in common with the chunk: the chunk's, and the answer's."""
-        here, part = [], []
-        for at in (y, x):
-            first, last = max(at, 0), min(at + kept, self.side_px)
-            here.append(slice(first, last))
-            part.append(slice(first - at, last - at))
-        return tuple(here), tuple(part)
-
-    @torch.inference_mode()
-    def finish(self) -> tuple[np.ndarray, list[tuple[int, int]]]:
-        """The mask, uint8 (side, side) with one bit a reading, and the windows whose answer wasn't finite."""
-        if not self.scheme.covers_once:
-            yes = self.sums >= self.scheme.min_votes if self.scheme.min_votes else self.sums > 0
-            self.bits = self._pack(yes)
-        flags = torch.stack([flag for _, flag in self.finite]).cpu().tolist() if self.finite else []
-        broken = [place for (place, _), flag in zip(self.finite, flags, strict=True) if not flag] + self.broken
-        return self.bits.cpu().numpy(), broken
-
-    def _pack(self, yes: Tensor) -> Tensor:
-        """One bit a reading, uint8 (H, W) from bool (n, H, W); a sum over readings would take seven times as long."""
-        first, *others = yes.view(torch.uint8).mul_(self.values)
-        for bits in others:
-            first = first.bitwise_or_(bits)
-        return first

@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from itertools import groupby, islice
 from pathlib import Path
 
@@ -25,17 +24,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nephrospot.beside import HandOver, read_ahead
+from nephrospot.chunk_mask import ChunkAnswer, clear_glass, count_foreground
 from nephrospot.chunks import COSTS, Chunk, list_chunks, sum_up, take_part
-from nephrospot.engine import ChunkAnswer, Engine, WindowMemory
+from nephrospot.engine import Engine, WindowMemory
 from nephrospot.errors import InputError
 from nephrospot.models import Method
-from nephrospot.models.bits import clear_parts, count_bits
 from nephrospot.readings import Reading
 from nephrospot.sampling import RawWindows
 from nephrospot.scheme import Scheme, chunk_cells, make_scheme
 from nephrospot.slide import Slide
 from nephrospot.tiles import Grid
-from nephrospot.tissue import TISSUE_MPP
 from nephrospot.unfinished import Unfinished, resumable
 
 LEVEL = 1  # of Zstandard; higher ones take longer and save nothing
@@ -251,7 +249,7 @@ class _Writer:
                 "the weights are broken or bfloat16 overflowed: check the weights, or set segmentation → precision "
                 "to fp32."
             )
-        _clear_glass(bits, chunk, self.tissue)
+        clear_glass(bits, chunk, self.tissue)
         foreground = dict(zip(self.tissues, count_foreground(bits, len(self.tissues)), strict=True))
         file = self.work.folder / self.array.basename / f"c/{chunk.row}/{chunk.column}"
         if any(foreground.values()):
@@ -263,41 +261,3 @@ class _Writer:
 
     def _clock(self) -> np.ndarray:
         return np.array([time.perf_counter(), time.process_time(), self.engine.forward_seconds])
-
-
-def count_foreground(bits: np.ndarray, n: int) -> list[int]:
-    """Pixels with each of the lowest ``n`` bits set.
-
-    Parameters
-    ----------
-    bits : uint8 (rows, columns)
-    """
-    flat = np.ascontiguousarray(bits).reshape(-1)
-    if flat.size % 8:
-        flat = np.pad(flat, (0, -flat.size % 8))
-    counts = np.empty(n, np.int64)
-    count_bits(flat.view(np.uint64), counts)
-    return counts.tolist()
-
-
-def _clear_glass(bits: np.ndarray, chunk: Chunk, tissue: np.ndarray) -> None:
-    """Set to background, in place, what isn't asked for, what isn't on tissue and what is beyond the slide."""
-    grid = chunk.grid
-    rows = _list_parts(grid, chunk.side_px, chunk.top_px, grid.height_px, len(tissue))
-    columns = _list_parts(grid, chunk.side_px, chunk.left_px, grid.width_px, tissue.shape[1])
-    starts, cells, places, inside = zip(rows, columns, strict=True)
-    stays = chunk.cells[np.ix_(*cells)] & tissue[np.ix_(*places)] & np.logical_and.outer(*inside)
-    clear_parts(bits, *(np.append(start, chunk.side_px) for start in starts), stays)
-
-
-@lru_cache(2)  # chunks come row by row
-def _list_parts(grid: Grid, side_px: int, first_px: int, slide_px: int, tissue_px: int) -> tuple[np.ndarray, ...]:
-    """Along a side of a chunk, the parts that lie in one cell and in one pixel of the tissue's mask: where they start,
-    which cell and which pixel it is, and whether they lie inside the slide."""
-    pixels = np.arange(side_px)
-    cells = pixels // grid.core_px
-    places = np.minimum(((first_px + pixels + 0.5) * (grid.mpp / TISSUE_MPP)).astype(int), tissue_px - 1)
-    inside = first_px + pixels < slide_px
-    differs = (np.diff(cells) != 0) | (np.diff(places) != 0) | np.diff(inside)
-    starts = np.flatnonzero(np.append(True, differs))
-    return starts, cells[starts], places[starts], inside[starts]
