@@ -44,8 +44,10 @@ class ChunkAnswer:
             self.sums.zero_()
 
     def place(self, x: int, y: int) -> Place:
-        """Where `nephrospot.engine.Engine.foreground` is to write the window whose corner is at (x, y) of the chunk; for windows that
-        don't overlap, which lie in it wholly."""
+        """Where `nephrospot.engine.Engine.foreground` is to write the window whose corner is at (x, y) of the chunk.
+
+        For windows that don't overlap, which lie in it wholly.
+        """
         return Place(self.bits.numpy(), y, x)
 
     @torch.inference_mode()
